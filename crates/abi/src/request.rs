@@ -1,0 +1,411 @@
+//! From bytes to checked requests: everything that can be checked without the device is checked here.
+//!
+//! What depends on the device is left to it: whether it offers the kind, whether the node is there,
+//! the longest registration, and whether a handle is live.
+
+use crate::wire::{
+    self, ByteCount, Choice, DeviceAddress, Flags, Handle, Header, LookupInput, Message, MoveInput,
+    QueryRegistrationInput, RegisterInput, ReleaseInput,
+};
+use crate::{
+    ANY_NODE, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
+    PAGE_SIZE, RegisterFlags,
+};
+
+/// A length in whole pages: never zero, and its byte count never overflows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pages {
+    bytes: u64,
+}
+
+impl Pages {
+    /// The pages that hold `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if that is none, or more than 64 bits can count.
+    pub const fn for_bytes(bytes: u64) -> Result<Self, Error> {
+        match bytes.checked_next_multiple_of(PAGE_SIZE) {
+            None | Some(0) => Err(Error::Length),
+            Some(bytes) => Ok(Self { bytes }),
+        }
+    }
+
+    /// How many bytes: a multiple of [`PAGE_SIZE`].
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.bytes
+    }
+
+    /// How many pages.
+    #[must_use]
+    pub const fn count(self) -> u64 {
+        self.bytes / PAGE_SIZE
+    }
+
+    /// Itself, if it is not longer than `longest` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if it is longer.
+    pub const fn at_most(self, longest: u64) -> Result<Self, Error> {
+        if self.bytes <= longest {
+            Ok(self)
+        } else {
+            Err(Error::Length)
+        }
+    }
+}
+
+/// What the memory must not cross: a power of two, a page or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Boundary(u64);
+
+impl Boundary {
+    /// The distance of two boundaries in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    fn parse(boundary: u64, length: Pages) -> Result<Option<Self>, Error> {
+        if boundary == 0 {
+            return Ok(None);
+        }
+        let sound = boundary.is_power_of_two() && boundary >= PAGE_SIZE;
+        if sound && boundary >= length.bytes() {
+            Ok(Some(Self(boundary)))
+        } else {
+            Err(Error::Boundary)
+        }
+    }
+}
+
+/// What the memory begins at a multiple of: a power of two between a page and 1 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Alignment(u64);
+
+impl Alignment {
+    /// A page, which is what memory is always aligned to.
+    pub const PAGE: Self = Self(PAGE_SIZE);
+
+    /// The alignment in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+
+    fn parse(alignment: u64) -> Result<Self, Error> {
+        if alignment == 0 {
+            return Ok(Self::PAGE);
+        }
+        if alignment.is_power_of_two() && alignment <= LARGEST_ALIGNMENT {
+            Ok(Self(alignment.max(PAGE_SIZE)))
+        } else {
+            Err(Error::Alignment)
+        }
+    }
+}
+
+/// The addresses that the memory must lie in: there is room in them for the length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Bounds {
+    lowest: u64,
+    highest: u64,
+}
+
+impl Bounds {
+    /// No bounds at all.
+    pub const NONE: Self = Self {
+        lowest: 0,
+        highest: u64::MAX,
+    };
+
+    /// The lowest address allowed.
+    #[must_use]
+    pub const fn lowest(self) -> u64 {
+        self.lowest
+    }
+
+    /// The highest address allowed, inclusive.
+    #[must_use]
+    pub const fn highest(self) -> u64 {
+        self.highest
+    }
+
+    /// Whether every address is allowed.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.lowest == 0 && self.highest == u64::MAX
+    }
+
+    /// Whether a block lies within, first byte to last.
+    #[must_use]
+    pub const fn contain(self, start: u64, length: u64) -> bool {
+        let Some(last) = length.checked_sub(1) else {
+            return false;
+        };
+        let Some(last) = start.checked_add(last) else {
+            return false;
+        };
+        start >= self.lowest && last <= self.highest
+    }
+
+    /// The bounds, if a block of that length and alignment fits in.
+    fn parse(lowest: u64, highest: u64, length: Pages, align: Alignment) -> Result<Self, Error> {
+        let first = lowest
+            .checked_next_multiple_of(align.bytes())
+            .ok_or(Error::Bounds)?;
+        let bounds = Self { lowest, highest };
+        if bounds.contain(first, length.bytes()) {
+            Ok(bounds)
+        } else {
+            Err(Error::Bounds)
+        }
+    }
+}
+
+/// A NUMA node by its number; whether there is such a node only the device knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Node(u32);
+
+impl Node {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// Itself, if the machine has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownNode`] if it is beyond the highest.
+    pub const fn at_most(self, highest: u32) -> Result<Self, Error> {
+        if self.0 <= highest {
+            Ok(self)
+        } else {
+            Err(Error::UnknownNode)
+        }
+    }
+}
+
+/// Memory to register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegisterRequest {
+    /// The kind of memory: one that this version of the contract offers.
+    pub kind: Kind,
+    /// How much, in whole pages.
+    pub length: Pages,
+    /// Where it must lie; low memory is already part of it.
+    pub bounds: Bounds,
+    /// What it must not cross.
+    pub boundary: Option<Boundary>,
+    /// What it must be aligned to.
+    pub alignment: Alignment,
+    /// The cache type wanted.
+    pub cache: CacheType,
+    /// The node wanted, if one is.
+    pub node: Option<Node>,
+    /// The rest.
+    pub flags: RegisterFlags,
+}
+
+impl TryFrom<RegisterInput> for RegisterRequest {
+    type Error = Error;
+
+    fn try_from(input: RegisterInput) -> Result<Self, Error> {
+        let RegisterInput {
+            kind: Choice(kind),
+            flags: Flags(flags),
+            ..
+        } = input;
+        let flags = RegisterFlags::from_bits(flags).ok_or(Error::ReservedBits)?;
+        let kind = match Kind::from_value(kind).ok_or(Error::UnknownKind)? {
+            kind @ (Kind::CommonBuffer | Kind::Contiguous) => kind,
+            Kind::HostMemoryBuffer | Kind::UserBuffer => return Err(Error::KindNotOffered),
+        };
+        let length = Pages::for_bytes(input.length.0)?;
+        let boundary = Boundary::parse(input.boundary.0, length)?;
+        let alignment = Alignment::parse(input.alignment.0)?;
+        let highest = if flags.contains(RegisterFlags::LOW_MEMORY) {
+            input.highest.0.min(LOW_MEMORY_HIGHEST)
+        } else {
+            input.highest.0
+        };
+        let bounds = Bounds::parse(input.lowest.0, highest, length, alignment)?;
+        let cache = CacheType::from_value(input.cache.0).ok_or(Error::UnknownCacheType)?;
+        let node = (input.node.0 != ANY_NODE).then_some(Node(input.node.0));
+        Ok(Self {
+            kind,
+            length,
+            bounds,
+            boundary,
+            alignment,
+            cache,
+            node,
+            flags,
+        })
+    }
+}
+
+/// Pieces of a registration to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryRegistrationRequest {
+    /// The registration.
+    pub handle: Handle,
+    /// The first piece wanted, counted from 0.
+    pub first_piece: u32,
+}
+
+/// A range of bytes in a registration: not empty, and its end does not overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    handle: Handle,
+    offset: u64,
+    length: u64,
+}
+
+impl Place {
+    /// The registration.
+    #[must_use]
+    pub const fn handle(self) -> Handle {
+        self.handle
+    }
+
+    /// Where in it the range begins.
+    #[must_use]
+    pub const fn offset(self) -> u64 {
+        self.offset
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn length(self) -> u64 {
+        self.length
+    }
+
+    /// Itself, if it lies within a registration of `available` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfRange`] if it reaches beyond.
+    pub const fn within(self, available: u64) -> Result<Self, Error> {
+        match self.offset.checked_add(self.length) {
+            Some(end) if end <= available => Ok(self),
+            Some(_) | None => Err(Error::OutOfRange),
+        }
+    }
+
+    fn parse(handle: Handle, offset: ByteCount, length: u64) -> Result<Self, Error> {
+        Self {
+            handle,
+            offset: offset.0,
+            length,
+        }
+        .within(u64::MAX)
+    }
+}
+
+/// Bytes to copy from one registration to another, or within one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveRequest {
+    /// Where to read.
+    pub source: Place,
+    /// Where to write: as many bytes.
+    pub destination: Place,
+}
+
+impl TryFrom<MoveInput> for MoveRequest {
+    type Error = Error;
+
+    fn try_from(input: MoveInput) -> Result<Self, Error> {
+        let ByteCount(length) = input.length;
+        if length == 0 {
+            return Err(Error::Length);
+        }
+        Ok(Self {
+            source: Place::parse(input.source, input.source_offset, length)?,
+            destination: Place::parse(input.destination, input.destination_offset, length)?,
+        })
+    }
+}
+
+/// A checked request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Which interface version? Replied with [`wire::InterfaceOutput`].
+    QueryInterface,
+    /// What is offered? Replied with [`wire::CapabilitiesOutput`].
+    QueryCapabilities,
+    /// Replied with [`wire::RegisterOutput`].
+    Register(RegisterRequest),
+    /// Replied with [`wire::QueryRegistrationOutput`].
+    QueryRegistration(QueryRegistrationRequest),
+    /// Replied with [`Header`].
+    Release(Handle),
+    /// Replied with [`wire::StatisticsOutput`].
+    Statistics,
+    /// Replied with [`wire::LookupOutput`].
+    Lookup(DeviceAddress),
+    /// Replied with [`Header`].
+    Move(MoveRequest),
+}
+
+impl Request {
+    /// Makes a request of what came in: the code, the input, and how long the output buffer is.
+    ///
+    /// # Errors
+    ///
+    /// Every [`Error`] that can be told without the device.
+    pub fn parse(code: u32, input: &[u8], output_length: usize) -> Result<Self, Error> {
+        match ControlCode::from_value(code).ok_or(Error::UnknownCode)? {
+            ControlCode::QueryInterface => {
+                receive::<Header, wire::InterfaceOutput>(input, output_length)
+                    .map(|_| Self::QueryInterface)
+            }
+            ControlCode::QueryCapabilities => {
+                receive::<Header, wire::CapabilitiesOutput>(input, output_length)
+                    .map(|_| Self::QueryCapabilities)
+            }
+            ControlCode::Register => {
+                receive::<RegisterInput, wire::RegisterOutput>(input, output_length)
+                    .and_then(RegisterRequest::try_from)
+                    .map(Self::Register)
+            }
+            ControlCode::QueryRegistration => receive::<
+                QueryRegistrationInput,
+                wire::QueryRegistrationOutput,
+            >(input, output_length)
+            .map(|input| QueryRegistrationRequest {
+                handle: input.handle,
+                first_piece: input.first_piece.0,
+            })
+            .map(Self::QueryRegistration),
+            ControlCode::Release => receive::<ReleaseInput, Header>(input, output_length)
+                .map(|input| Self::Release(input.handle)),
+            ControlCode::Statistics => {
+                receive::<Header, wire::StatisticsOutput>(input, output_length)
+                    .map(|_| Self::Statistics)
+            }
+            ControlCode::Lookup => receive::<LookupInput, wire::LookupOutput>(input, output_length)
+                .map(|input| Self::Lookup(input.device_address)),
+            ControlCode::Move => receive::<MoveInput, Header>(input, output_length)
+                .and_then(MoveRequest::try_from)
+                .map(Self::Move),
+        }
+    }
+}
+
+fn receive<Input: Message, Output: Message>(
+    input: &[u8],
+    output_length: usize,
+) -> Result<Input, Error> {
+    if input.len() != size_of::<Input>() {
+        return Err(Error::InputLength);
+    }
+    if output_length != size_of::<Output>() {
+        return Err(Error::OutputLength);
+    }
+    Input::parse(input)
+}
