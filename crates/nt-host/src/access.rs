@@ -80,8 +80,9 @@ pub(crate) fn read_unicode_string(address: u64) -> String {
 
 /// `count` UTF-16 units at `address`.
 pub(crate) fn read_utf16(address: u64, count: usize) -> String {
-    let units: Vec<u16> =
-        (0..count).map(|index| read::<u16>(address + 2 * index as u64)).collect();
+    let units: Vec<u16> = (0..count)
+        .map(|index| read::<u16>(address + 2 * index as u64))
+        .collect();
     String::from_utf16_lossy(&units)
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use nt_image::{Frame, Trap};
 
 use crate::export::Watch;
+use crate::fault::Finding;
 use crate::host::Host;
 use crate::judge::StackFrame;
 use crate::thread::{self, Level};
@@ -51,7 +52,7 @@ impl Host {
         let level = thread::level();
         thread::push_context(context);
         thread::push_host(Arc::clone(self));
-        nt_image::set_observer(Some(Watch::shared()));
+        Watch::install();
         // SAFETY: the address is one that the driver registered for this kind of routine.
         let result = unsafe { nt_image::call(function as *const (), arguments) };
         let result = match result {
@@ -85,7 +86,10 @@ impl Host {
                 Entry::Completion => ("V093", "C4/0xFA"),
                 Entry::Callback | Entry::Lock => ("V071", "C4/0x2001D"),
             };
-            let message = format!("entered at IRQL {}, returned at {}", before.irql, after.irql);
+            let message = format!(
+                "entered at IRQL {}, returned at {}",
+                before.irql, after.irql
+            );
             self.violation(rule, code, message);
         }
         if (after.critical, after.guarded) != (before.critical, before.guarded) {
@@ -111,20 +115,32 @@ impl Host {
                 Ok(stopped) => self.die(stopped.reason),
                 Err(_) => self.die("stopped"),
             },
-            Trap::Exception { code, parameters, instruction, backtrace } => {
-                self.unhandled(code, &parameters, instruction, backtrace)
+            Trap::Exception {
+                code,
+                parameters,
+                instruction,
+                backtrace,
+                problem,
+            } => {
+                let finding = crate::fault::explain(self, code, &parameters, instruction);
+                self.unhandled(
+                    finding,
+                    problem.map(|problem| problem.to_string()),
+                    backtrace,
+                )
             }
         }
     }
 
     fn unhandled(
         &self,
-        code: u32,
-        parameters: &[u64],
-        instruction: u64,
+        mut finding: Finding,
+        problem: Option<String>,
         backtrace: Vec<Frame>,
     ) -> Stopped {
-        let finding = crate::fault::explain(self, code, parameters, instruction);
+        if let Some(problem) = problem {
+            finding.message = format!("{} (unwinding ended: {problem})", finding.message);
+        }
         let stack: Vec<StackFrame> = backtrace.into_iter().map(StackFrame::from).collect();
         let stopped = self.die(format!("{}: {}", finding.rule, finding.message));
         self.violation_at(finding.rule, finding.code, finding.message, stack);

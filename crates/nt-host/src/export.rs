@@ -5,7 +5,8 @@
 
 use core::ptr::NonNull;
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::rc::Rc;
+use std::sync::OnceLock;
 
 use nt_image::{Import, Observer, Routine};
 
@@ -82,7 +83,11 @@ pub(crate) fn table() -> &'static Table {
 }
 
 fn all() -> Vec<&'static [Export]> {
-    vec![crate::memory::exports(), crate::dma::exports()]
+    vec![
+        crate::runtime::EXPORTS,
+        crate::memory::exports(),
+        crate::dma::exports(),
+    ]
 }
 
 impl Table {
@@ -91,12 +96,23 @@ impl Table {
         let routines: Vec<Routine> = exports
             .iter()
             .enumerate()
-            .map(|(tag, export)| Routine { name: export.name, function: export.function, tag })
+            .map(|(tag, export)| Routine {
+                name: export.name,
+                function: export.function,
+                tag,
+            })
             .collect();
-        let by_name =
-            exports.iter().enumerate().map(|(index, export)| (export.name, index)).collect();
+        let by_name = exports
+            .iter()
+            .enumerate()
+            .map(|(index, export)| (export.name, index))
+            .collect();
         // Call stubs refer to the routines for as long as any image lives: they are never freed.
-        Self { routines: Box::leak(routines.into_boxed_slice()), exports, by_name }
+        Self {
+            routines: Box::leak(routines.into_boxed_slice()),
+            exports,
+            by_name,
+        }
     }
 
     /// The number of routines.
@@ -123,7 +139,9 @@ impl Table {
 
 /// Whether a module of that name exports the kernel's routines.
 fn is_kernel_module(module: &str) -> bool {
-    ["ntoskrnl.exe", "hal.dll"].iter().any(|name| module.eq_ignore_ascii_case(name))
+    ["ntoskrnl.exe", "hal.dll"]
+        .iter()
+        .any(|name| module.eq_ignore_ascii_case(name))
 }
 
 /// Binds an import of a driver image; `None` for what the host does not export.
@@ -135,17 +153,22 @@ pub(crate) fn resolve(
     if !is_kernel_module(module) {
         return None;
     }
-    table().routine(name).map(Import::Routine).or_else(|| data(name).map(Import::Data))
+    table()
+        .routine(name)
+        .map(Import::Routine)
+        .or_else(|| data(name).map(Import::Data))
 }
 
 /// Watches every call of a driver into the host: counts it and checks its IRQL.
 pub(crate) struct Watch;
 
 impl Watch {
-    /// The observer of all threads.
-    pub(crate) fn shared() -> Arc<dyn Observer> {
-        static WATCH: OnceLock<Arc<Watch>> = OnceLock::new();
-        WATCH.get_or_init(|| Arc::new(Watch)).clone()
+    /// Makes this thread's calls watched, from its first on.
+    pub(crate) fn install() {
+        thread_local! {
+            static INSTALLED: () = drop(nt_image::set_observer(Some(Rc::new(Watch))));
+        }
+        INSTALLED.with(|()| ());
     }
 }
 

@@ -109,7 +109,9 @@ mod tests {
     fn fail_routine_counts_that_routine_only() {
         let faults = Faults::default();
         faults.fail_routine("B", 2);
-        let answers: Vec<bool> = ["B", "A", "B", "B"].map(|name| faults.should_fail(name)).into();
+        let answers: Vec<bool> = ["B", "A", "B", "B"]
+            .map(|name| faults.should_fail(name))
+            .into();
         assert_eq!(answers, [false, false, true, false]);
     }
 
@@ -117,7 +119,10 @@ mod tests {
     fn fail_from_fails_all_later_calls_until_cleared() {
         let faults = Faults::default();
         faults.fail_from(2);
-        assert_eq!(["A", "A", "A"].map(|name| faults.should_fail(name)), [false, true, true]);
+        assert_eq!(
+            ["A", "A", "A"].map(|name| faults.should_fail(name)),
+            [false, true, true]
+        );
         faults.clear();
         assert!(!faults.should_fail("A"));
     }

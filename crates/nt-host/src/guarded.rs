@@ -68,9 +68,21 @@ impl GuardedHeap {
         let address = first_page + (pages * PAGE - rounded) as u64;
         crate::access::fill(first_page, SLACK, (address - first_page) as usize);
         crate::access::fill(address + size as u64, SLACK, rounded - size);
-        let place = Place { kind, base: address, size, freed: false };
-        lock(&self.heap).places.insert(first_page, (pages + 1, place));
-        Ok(GuardedBlock { heap: self.clone(), first_page, address, size })
+        let place = Place {
+            kind,
+            base: address,
+            size,
+            freed: false,
+        };
+        lock(&self.heap)
+            .places
+            .insert(first_page, (pages + 1, place));
+        Ok(GuardedBlock {
+            heap: self.clone(),
+            first_page,
+            address,
+            size,
+        })
     }
 
     fn take_pages(&self, pages: usize) -> io::Result<u64> {
@@ -79,7 +91,11 @@ impl GuardedHeap {
             return Ok(run);
         }
         let bytes = pages * PAGE;
-        if heap.regions.last().is_none_or(|region| region.used + bytes > REGION) {
+        if heap
+            .regions
+            .last()
+            .is_none_or(|region| region.used + bytes > REGION)
+        {
             let base = reserve(REGION.max(bytes))?;
             heap.regions.push(Region { base, used: 0 });
         }
@@ -100,7 +116,9 @@ impl GuardedHeap {
 
     fn retire(&self, first_page: u64) {
         let mut heap = lock(&self.heap);
-        let Some((pages, place)) = heap.places.get_mut(&first_page) else { return };
+        let Some((pages, place)) = heap.places.get_mut(&first_page) else {
+            return;
+        };
         place.freed = true;
         let bytes = *pages * PAGE;
         // A failure leaves the page accessible: less checking, nothing wrong.
@@ -165,13 +183,21 @@ fn reserve(bytes: usize) -> io::Result<u64> {
             0,
         )
     };
-    if address == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(address as u64) }
+    if address == libc::MAP_FAILED {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(address as u64)
+    }
 }
 
 fn protect(address: u64, bytes: usize, protection: i32) -> io::Result<()> {
     // SAFETY: the range lies in a reservation of this heap.
     let result = unsafe { libc::mprotect(address as *mut libc::c_void, bytes, protection) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn discard(address: u64, bytes: usize) {
@@ -187,7 +213,10 @@ mod tests {
     fn block_when_allocated_is_zeroed_and_ends_at_a_page() {
         let heap = GuardedHeap::default();
         let block = heap.allocate("test", 208).unwrap();
-        assert_eq!(crate::access::read_bytes(block.address(), 208), vec![0; 208]);
+        assert_eq!(
+            crate::access::read_bytes(block.address(), 208),
+            vec![0; 208]
+        );
         assert_eq!((block.address() + 208) % 4096, 0);
         assert!(block.slack_is_intact());
     }

@@ -191,7 +191,8 @@ impl Host {
         code: &'static str,
         message: impl Into<String>,
     ) {
-        self.judge.violation(rule, code, &thread::context(), message);
+        self.judge
+            .violation(rule, code, &thread::context(), message);
     }
 
     /// Records a breach with a stack that was taken earlier.
@@ -203,7 +204,13 @@ impl Host {
         stack: Vec<StackFrame>,
     ) {
         let routine = thread::context();
-        self.judge.record(Violation { rule, code, routine, message, stack });
+        self.judge.record(Violation {
+            rule,
+            code,
+            routine,
+            message,
+            stack,
+        });
     }
 
     /// Records something that was not given back; `stack` is that of its allocation.
@@ -213,7 +220,11 @@ impl Host {
         detail: impl Into<String>,
         stack: Vec<StackFrame>,
     ) {
-        self.judge.leak(Leak { kind, detail: detail.into(), stack });
+        self.judge.leak(Leak {
+            kind,
+            detail: detail.into(),
+            stack,
+        });
     }
 
     /// Ends this system; the first reason stays.
@@ -226,7 +237,11 @@ impl Host {
 
     /// `Err` once the system has ended.
     pub(crate) fn check_alive(&self) -> Result<(), Stopped> {
-        if self.is_dead() { Err(self.die("the system has stopped")) } else { Ok(()) }
+        if self.is_dead() {
+            Err(self.die("the system has stopped"))
+        } else {
+            Ok(())
+        }
     }
 
     /// A breach that the system does not survive: recorded, then the driver is abandoned.
@@ -240,13 +255,16 @@ impl Host {
     ) -> ! {
         let message = message.into();
         let stopped = self.die(format!("{rule} ({code}): {message}"));
-        self.judge.violation(rule, code, &thread::context(), message);
+        self.judge
+            .violation(rule, code, &thread::context(), message);
         nt_image::stop(Box::new(stopped))
     }
 
     /// Memory for a kernel object. A build host without memory leaves nothing to simulate.
     pub(crate) fn object(&self, kind: &'static str, size: u64) -> Result<GuardedBlock, NtStatus> {
-        self.heap.allocate(kind, size as usize).map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)
+        self.heap
+            .allocate(kind, size as usize)
+            .map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)
     }
 
     /// The process whose address space this thread is in, attached or its own.
@@ -263,9 +281,9 @@ impl Host {
 pub(crate) fn current() -> Arc<Host> {
     match thread::host() {
         Some(host) => host,
-        None => {
-            nt_image::stop(Box::new(Stopped { reason: "no host runs on this thread".to_owned() }))
-        }
+        None => nt_image::stop(Box::new(Stopped {
+            reason: "no host runs on this thread".to_owned(),
+        })),
     }
 }
 

@@ -19,7 +19,10 @@ pub struct StackFrame {
 
 impl From<Frame> for StackFrame {
     fn from(frame: Frame) -> Self {
-        Self { address: frame.address, symbol: frame.symbol }
+        Self {
+            address: frame.address,
+            symbol: frame.symbol,
+        }
     }
 }
 
@@ -68,13 +71,20 @@ impl Report {
     /// Whether the rule was broken.
     #[must_use]
     pub fn has(&self, rule: &str) -> bool {
-        self.violations.iter().any(|violation| violation.rule == rule)
+        self.violations
+            .iter()
+            .any(|violation| violation.rule == rule)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} violations, {} leaks", self.violations.len(), self.leaks.len())?;
+        writeln!(
+            f,
+            "{} violations, {} leaks",
+            self.violations.len(),
+            self.leaks.len()
+        )?;
         for violation in &self.violations {
             writeln!(f, "{violation}")?;
         }
@@ -87,7 +97,11 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({}) in {}: {}", self.rule, self.code, self.routine, self.message)?;
+        write!(
+            f,
+            "{} ({}) in {}: {}",
+            self.rule, self.code, self.routine, self.message
+        )?;
         write_stack(f, &self.stack)
     }
 }
@@ -124,10 +138,16 @@ impl Judge {
         context: &str,
         message: impl Into<String>,
     ) {
-        let routine =
-            nt_image::current_routine().map_or(context, |routine| routine.name).to_owned();
-        let violation =
-            Violation { rule, code, routine, message: message.into(), stack: current_stack() };
+        let routine = nt_image::current_routine()
+            .map_or(context, |routine| routine.name)
+            .to_owned();
+        let violation = Violation {
+            rule,
+            code,
+            routine,
+            message: message.into(),
+            stack: current_stack(),
+        };
         let mut report = lock(&self.report);
         if report.violations.len() < LIMIT {
             report.violations.push(violation);
@@ -158,5 +178,8 @@ impl Judge {
 
 /// The driver's call stack at the routine that runs now; kept with what it allocates.
 pub(crate) fn current_stack() -> Vec<StackFrame> {
-    nt_image::backtrace().into_iter().map(StackFrame::from).collect()
+    nt_image::backtrace()
+        .into_iter()
+        .map(StackFrame::from)
+        .collect()
 }

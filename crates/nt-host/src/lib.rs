@@ -15,7 +15,10 @@
 
 // UNSAFETY: the host runs machine code that it has not seen and shares memory with it by address.
 // `access` and `guarded` hold almost all of it.
-#![expect(unsafe_code, reason = "shares memory with foreign machine code by address")]
+#![expect(
+    unsafe_code,
+    reason = "shares memory with foreign machine code by address"
+)]
 #![expect(
     clippy::as_conversions,
     clippy::indexing_slicing,
@@ -40,6 +43,7 @@ mod judge;
 pub mod layout;
 pub mod memory;
 mod process;
+mod runtime;
 mod status;
 mod thread;
 

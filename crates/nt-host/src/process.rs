@@ -56,7 +56,11 @@ impl Processes {
             memory: ProcessMemory::new(memory)?,
         });
         let all = Mutex::new(vec![Arc::clone(&system)]);
-        Ok(Self { system, all, next_id: AtomicU64::new(1000) })
+        Ok(Self {
+            system,
+            all,
+            next_id: AtomicU64::new(1000),
+        })
     }
 
     /// The system process.
@@ -66,6 +70,9 @@ impl Processes {
 
     /// The process object at that address.
     pub(crate) fn at(&self, address: u64) -> Option<Arc<ProcessObject>> {
-        lock(&self.all).iter().find(|process| process.address() == address).cloned()
+        lock(&self.all)
+            .iter()
+            .find(|process| process.address() == address)
+            .cloned()
     }
 }
