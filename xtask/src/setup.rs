@@ -1,0 +1,182 @@
+//! What a build on Linux needs, installed once: the Rust target, Debian packages, and the kit that stands for the WDK.
+//!
+//! Each step looks first and does nothing where nothing is missing.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    process::{command, execute, output},
+    workspace::{self, DRIVER_TARGET},
+};
+
+/// Packages of Debian and Ubuntu, each with what needs it.
+const PACKAGES: [(&str, &str); 6] = [
+    (
+        "mingw-w64-common",
+        "kernel headers, which wdk-sys makes its bindings from",
+    ),
+    (
+        "mingw-w64-x86-64-dev",
+        "the kernel's import list, which the import libraries are made from",
+    ),
+    ("libclang-dev", "the parser that makes the bindings"),
+    ("clang", "the C header's tests"),
+    ("g++", "the C header's tests"),
+    ("g++-mingw-w64-x86-64", "the C header's tests"),
+];
+
+/// Read by Cargo through `.cargo/config.toml`; Git does not track it, and Windows never has it.
+fn cargo_configuration(libclang: &Libclang) -> String {
+    format!(
+        "\
+# Written by `cargo xtask setup` on build hosts that are not Windows.
+paths = [\"crates/wdk-build\", \"crates/wdk-build/windows-future\"]
+
+[env]
+WDK_KIT_ROOT = {{ value = \"target/wdk-kit\", relative = true }}
+LIBCLANG_PATH = \"{}\"
+BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_msvc = \"-resource-dir={}\"
+
+[target.x86_64-pc-windows-msvc]
+linker = \"rust-lld\"
+",
+        libclang.folder.display(),
+        libclang.resources.display()
+    )
+}
+
+/// Sets up what is missing.
+pub(crate) fn run() -> Result<()> {
+    if cfg!(windows) {
+        bail!(
+            "on Windows nothing is set up here: install the WDK, then `cargo build` or `cargo make` does the rest"
+        );
+    }
+    rust_target()?;
+    packages()?;
+    let kit = kit_root();
+    wdk_kit::lay_out(&wdk_kit::Sources::default(), &kit).context("cannot lay out the build kit")?;
+    let path = workspace::root().join(".cargo/linux.toml");
+    let text = cargo_configuration(&libclang()?);
+    if fs::read_to_string(&path).ok().as_deref() != Some(text.as_str()) {
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("Wrote .cargo/linux.toml");
+    }
+    Ok(())
+}
+
+fn kit_root() -> PathBuf {
+    workspace::target().join("wdk-kit")
+}
+
+/// The parser's library and the headers that belong to its version: another version's do not fit it, and it does not find
+/// its own through the links under which Debian installs it.
+struct Libclang {
+    folder: PathBuf,
+    resources: PathBuf,
+}
+
+/// The newest libclang that is installed completely.
+fn libclang() -> Result<Libclang> {
+    let folders = fs::read_dir("/usr/lib")
+        .context("cannot list /usr/lib")?
+        .flatten();
+    folders
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version: u32 = name.strip_prefix("llvm-")?.parse().ok()?;
+            let folder = entry.path().join("lib");
+            let resources = folder
+                .join("clang")
+                .read_dir()
+                .ok()?
+                .flatten()
+                .map(|headers| headers.path())
+                .find(|path| path.join("include/mm_malloc.h").exists())?;
+            folder
+                .join("libclang.so")
+                .exists()
+                .then_some((version, Libclang { folder, resources }))
+        })
+        .max_by_key(|(version, _)| *version)
+        .map(|(_, libclang)| libclang)
+        .context("no /usr/lib/llvm-*/lib/libclang.so with its headers: reinstall the package libclang-dev")
+}
+
+fn rust_target() -> Result<()> {
+    let sysroot = output(command("rustc", ["--print", "sysroot"]))
+        .context("cannot run rustc: install Rust with rustup (https://rustup.rs)")?;
+    let library = PathBuf::from(sysroot.trim())
+        .join("lib/rustlib")
+        .join(DRIVER_TARGET)
+        .join("lib");
+    if library.is_dir() {
+        return Ok(());
+    }
+    println!("Installing the Rust target {DRIVER_TARGET}");
+    run_step(command("rustup", ["target", "add", DRIVER_TARGET])).with_context(|| {
+        format!("the driver is built for {DRIVER_TARGET}; with a network, run: rustup target add {DRIVER_TARGET}")
+    })
+}
+
+fn packages() -> Result<()> {
+    let missing: Vec<&(&str, &str)> = PACKAGES
+        .iter()
+        .filter(|(name, _)| !is_installed(name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    println!("Installing Debian packages:");
+    for (name, purpose) in &missing {
+        println!("  {name}: {purpose}");
+    }
+    let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    let by_hand = format!(
+        "sudo apt-get update && sudo apt-get install --no-install-recommends {}",
+        names.join(" ")
+    );
+    let is_root = output(command("id", ["-u"])).is_some_and(|id| id.trim() == "0");
+    let prefix: &[&str] = if is_root {
+        &[]
+    } else if output(command("sudo", ["-n", "true"])).is_some() {
+        &["sudo", "-n"]
+    } else {
+        bail!("packages are missing, and only root can install them; run: {by_hand}");
+    };
+    let apt = |arguments: &[&str]| {
+        let mut words = prefix
+            .iter()
+            .copied()
+            .chain(["apt-get", "-q"])
+            .chain(arguments.iter().copied());
+        let mut step = command(words.next().unwrap_or("apt-get"), words);
+        step.env("DEBIAN_FRONTEND", "noninteractive");
+        run_step(step)
+    };
+    let install = ["install", "--yes", "--no-install-recommends"];
+    apt(&["update"])
+        .and_then(|()| {
+            apt(&install
+                .iter()
+                .copied()
+                .chain(names.iter().copied())
+                .collect::<Vec<_>>())
+        })
+        .with_context(|| format!("packages are missing; with a network, run: {by_hand}"))
+}
+
+fn is_installed(package: &str) -> bool {
+    output(command(
+        "dpkg-query",
+        ["--show", "--showformat=${db:Status-Status}", package],
+    ))
+    .is_some_and(|status| status.trim() == "installed")
+}
+
+fn run_step(mut step: std::process::Command) -> Result<()> {
+    step.stdout(std::process::Stdio::null());
+    execute(step)
+}

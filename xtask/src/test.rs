@@ -1,0 +1,101 @@
+//! Runs all tests and sums them up.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{build, process::cargo};
+
+/// What a run of tests counted.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+/// Builds the driver, runs every test of the workspace, and ends with one line that counts them.
+pub(crate) fn run() -> Result<ExitCode> {
+    let image = build::run()?;
+    println!("Built {}", image.display());
+    let mut counts = Counts::default();
+    let everything_ran = run_tests(&["test", "--no-fail-fast"], &mut counts)?;
+    let stand_in = [
+        "test",
+        "--no-fail-fast",
+        "--manifest-path",
+        "crates/wdk-build/Cargo.toml",
+    ];
+    let _ = stand_in;
+    println!(
+        "{} passed, {} failed, {} ignored",
+        counts.passed, counts.failed, counts.ignored
+    );
+    let good = everything_ran && counts.failed == 0 && counts.ignored == 0 && counts.passed > 0;
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Passes the output on and adds up the result lines of each test program.
+fn run_tests(arguments: &[&str], counts: &mut Counts) -> Result<bool> {
+    let mut command = cargo(arguments);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.context("cannot read what the tests print")?;
+            println!("{line}");
+            counts.add(&line);
+        }
+    }
+    Ok(child.wait().context("cannot wait for the tests")?.success())
+}
+
+impl Counts {
+    /// Adds a line such as `test result: ok. 3 passed; 0 failed; 0 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        for part in rest.split(['.', ';']) {
+            if let Some((number, word)) = part.trim().split_once(' ')
+                && let Ok(number) = number.parse::<u64>()
+            {
+                let counter = match word {
+                    "passed" => &mut self.passed,
+                    "failed" => &mut self.failed,
+                    "ignored" => &mut self.ignored,
+                    _ => continue,
+                };
+                *counter = counter.saturating_add(number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_line_is_counted() {
+        let mut counts = Counts::default();
+        counts.add("test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s");
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (3, 2, 1));
+    }
+
+    #[test]
+    fn other_line_is_not_counted() {
+        let mut counts = Counts::default();
+        counts.add("4 passed; 4 failed");
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (0, 0, 0));
+    }
+}
