@@ -1,1 +1,40 @@
-//! To be written.
+//! What the driver keeps account with: pure data structures that know nothing of Windows.
+//!
+//! * [`HandleTable`]: names for registrations that mean nothing to any other open file
+//! * [`Quota`] and [`Charge`]: limits on bytes and registrations
+//! * [`PageAllocator`]: hands out the pages of the driver's reserve
+//! * [`IntervalMap`]: which registration holds a device address
+//! * [`Statistics`]: what the device has done so far
+//!
+//! None of them locks. The two that grow do it in two steps, so that memory is asked for with no
+//! lock held: [`Growth`] says what is missing, [`Chunk::allocate`] asks for it, and adding the
+//! chunk under the lock cannot fail for want of memory. After that an insertion cannot either.
+//! Nothing here panics.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod handle;
+mod interval;
+mod page;
+mod quota;
+mod slab;
+mod statistics;
+
+pub use handle::{HandleSlot, HandleTable, Reservation};
+pub use interval::{InsertError, IntervalMap, Link};
+pub use page::{Block, PageAllocator};
+pub use quota::{Charge, Exceeded, Limits, Quota, Usage};
+pub use slab::{Chunk, Growth};
+pub use statistics::Statistics;
+
+/// There is no memory for a data structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoMemory;
+
+impl From<NoMemory> for sanproxy_abi::Error {
+    fn from(NoMemory: NoMemory) -> Self {
+        Self::NoMemory
+    }
+}

@@ -1,0 +1,207 @@
+//! Limits on bytes and registrations, of one file and of the whole device.
+//!
+//! A registration is charged before its memory is allocated. The charge is an owned value: it is
+//! given back exactly once, when it is dropped with the registration. Plain atomics, no lock.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use sanproxy_abi::Error;
+
+/// How much there may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes.
+    pub bytes: u64,
+    /// Registrations.
+    pub count: u64,
+}
+
+/// How much there is, or was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes.
+    pub bytes: u64,
+    /// Registrations.
+    pub count: u64,
+}
+
+/// An account with limits.
+#[derive(Debug)]
+pub struct Quota {
+    bytes: Account,
+    count: Account,
+}
+
+#[derive(Debug)]
+struct Account {
+    limit: AtomicU64,
+    used: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Account {
+    const fn new(limit: u64) -> Self {
+        Self {
+            limit: AtomicU64::new(limit),
+            used: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        }
+    }
+
+    fn charge(&self, amount: u64) -> bool {
+        let limit = self.limit.load(Relaxed);
+        self.used
+            .fetch_update(Relaxed, Relaxed, |used| {
+                used.checked_add(amount).filter(|used| *used <= limit)
+            })
+            .is_ok()
+    }
+
+    fn refund(&self, amount: u64) {
+        // Never below zero: each charge is refunded once, by its one owner.
+        self.used.fetch_sub(amount, Relaxed);
+    }
+
+    fn note_peak(&self) {
+        self.peak.fetch_max(self.used.load(Relaxed), Relaxed);
+    }
+}
+
+impl Quota {
+    /// An account with nothing charged to it.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self {
+            bytes: Account::new(limits.bytes),
+            count: Account::new(limits.count),
+        }
+    }
+
+    /// What may be charged.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            bytes: self.bytes.limit.load(Relaxed),
+            count: self.count.limit.load(Relaxed),
+        }
+    }
+
+    /// Sets other limits; what is charged already stays, even if it is more.
+    pub fn set_limits(&self, limits: Limits) {
+        self.bytes.limit.store(limits.bytes, Relaxed);
+        self.count.limit.store(limits.count, Relaxed);
+    }
+
+    /// What is charged now.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        Usage {
+            bytes: self.bytes.used.load(Relaxed),
+            count: self.count.used.load(Relaxed),
+        }
+    }
+
+    /// The most that was ever charged at once, bytes and registrations each.
+    #[must_use]
+    pub fn peak(&self) -> Usage {
+        Usage {
+            bytes: self.bytes.peak.load(Relaxed),
+            count: self.count.peak.load(Relaxed),
+        }
+    }
+
+    fn charge(&self, bytes: u64) -> bool {
+        if !self.count.charge(1) {
+            return false;
+        }
+        let charged = self.bytes.charge(bytes);
+        if !charged {
+            self.count.refund(1);
+        }
+        charged
+    }
+
+    fn refund(&self, bytes: u64) {
+        self.bytes.refund(bytes);
+        self.count.refund(1);
+    }
+
+    fn note_peak(&self) {
+        self.bytes.note_peak();
+        self.count.note_peak();
+    }
+}
+
+impl AsRef<Self> for Quota {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+/// Which limit was in the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exceeded {
+    /// That of the file.
+    File,
+    /// That of the device.
+    Device,
+}
+
+impl From<Exceeded> for Error {
+    fn from(exceeded: Exceeded) -> Self {
+        match exceeded {
+            Exceeded::File => Self::FileQuota,
+            Exceeded::Device => Self::DeviceQuota,
+        }
+    }
+}
+
+/// One registration's share of the file's and the device's account, given back on drop.
+///
+/// `File` and `Device` are references of whatever sort keeps the accounts alive: `&Quota`,
+/// `Arc<Quota>`, or a counted reference of the driver.
+#[derive(Debug)]
+#[must_use = "dropping it gives the quota back"]
+pub struct Charge<File: AsRef<Quota>, Device: AsRef<Quota>> {
+    file: File,
+    device: Device,
+    bytes: u64,
+}
+
+impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
+    /// Charges one registration of `bytes` to both accounts, or to neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`] names the account that has not enough left.
+    pub fn new(file: File, device: Device, bytes: u64) -> Result<Self, Exceeded> {
+        if !file.as_ref().charge(bytes) {
+            return Err(Exceeded::File);
+        }
+        if !device.as_ref().charge(bytes) {
+            file.as_ref().refund(bytes);
+            return Err(Exceeded::Device);
+        }
+        // Noted late, so that a refused charge leaves no trace.
+        file.as_ref().note_peak();
+        device.as_ref().note_peak();
+        Ok(Self {
+            file,
+            device,
+            bytes,
+        })
+    }
+
+    /// How many bytes are charged.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+impl<File: AsRef<Quota>, Device: AsRef<Quota>> Drop for Charge<File, Device> {
+    fn drop(&mut self) {
+        self.device.as_ref().refund(self.bytes);
+        self.file.as_ref().refund(self.bytes);
+    }
+}
