@@ -71,7 +71,8 @@ impl PageAllocator {
         let origin = page & u64::from(half).saturating_sub(1);
         let mut nodes = Vec::new();
         nodes.try_reserve_exact(size).map_err(|_| NoMemory)?;
-        nodes.resize(size, 0);
+        // Not `resize`: the optimiser cannot see there that the memory is reserved already.
+        nodes.resize_with(size, || 0);
         let origin = u32::try_from(origin).map_err(|_| NoMemory)?;
         let height = leaves.checked_ilog2().ok_or(NoMemory)?;
         let mut allocator = Self {
