@@ -1,1 +1,3 @@
-//! To be written.
+//! What the tests and the demonstration share: the images, and a stage on which a driver is run.
+
+pub mod image;

@@ -1,0 +1,44 @@
+//! The driver images that the tests load, as `cargo xtask` builds them.
+
+use std::{fs, path::PathBuf};
+
+/// A driver image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestImage {
+    /// The driver that ships.
+    Sanproxy,
+    /// A driver that does nothing: shows that the build kit builds others too.
+    Minimal,
+    /// A driver with a panic path and a privileged instruction: shows that the image checks find them.
+    Panicking,
+}
+
+impl TestImage {
+    /// Where `cargo xtask build` and `cargo xtask test` put it.
+    #[must_use]
+    pub fn path(self) -> PathBuf {
+        let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
+        target.join(match self {
+            Self::Sanproxy => "package/sanproxy.sys",
+            Self::Minimal => "test-drivers/minimal.sys",
+            Self::Panicking => "test-drivers/panicking.sys",
+        })
+    }
+}
+
+/// Reads an image.
+///
+/// # Panics
+///
+/// If it has not been built: a test without its driver has nothing to say.
+#[must_use]
+pub fn read(image: TestImage) -> Vec<u8> {
+    let path = image.path();
+    #[expect(clippy::panic, reason = "a test without its driver has nothing to say")]
+    fs::read(&path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; `cargo xtask test` builds the drivers and runs all tests",
+            path.display()
+        )
+    })
+}
