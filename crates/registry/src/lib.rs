@@ -15,6 +15,8 @@
 
 extern crate alloc;
 
+use alloc::vec::Vec;
+
 mod handle;
 mod interval;
 mod page;
@@ -36,5 +38,21 @@ pub struct NoMemory;
 impl From<NoMemory> for sanproxy_abi::Error {
     fn from(NoMemory: NoMemory) -> Self {
         Self::NoMemory
+    }
+}
+
+/// A vector of `count` values, or none at all.
+fn filled<T>(count: usize, value: impl Fn() -> T) -> Result<Vec<T>, NoMemory> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(count).map_err(|_| NoMemory)?;
+    // One by one and below the capacity: so the optimiser sees that no push can grow the vector,
+    // and leaves out the path to the panic handler.
+    while values.len() < count && values.len() < values.capacity() {
+        values.push(value());
+    }
+    if values.len() == count {
+        Ok(values)
+    } else {
+        Err(NoMemory)
     }
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use sanproxy_abi::PAGE_SIZE;
 
-use crate::NoMemory;
+use crate::{NoMemory, filled};
 
 /// Pages handed out: given back to the allocator they came from by being consumed.
 #[derive(Debug, PartialEq, Eq)]
@@ -69,10 +69,7 @@ impl PageAllocator {
         let size = size.ok_or(NoMemory)?;
         let page = address / PAGE_SIZE;
         let origin = page & u64::from(half).saturating_sub(1);
-        let mut nodes = Vec::new();
-        nodes.try_reserve_exact(size).map_err(|_| NoMemory)?;
-        // Not `resize`: the optimiser cannot see there that the memory is reserved already.
-        nodes.resize_with(size, || 0);
+        let nodes = filled(size, || 0)?;
         let origin = u32::try_from(origin).map_err(|_| NoMemory)?;
         let height = leaves.checked_ilog2().ok_or(NoMemory)?;
         let mut allocator = Self {

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use crate::NoMemory;
+use crate::{NoMemory, filled};
 
 /// The places of the first chunk.
 const FIRST_CHUNK: u32 = 64;
@@ -57,12 +57,9 @@ impl<T> Chunk<T> {
             return Err(NoMemory);
         }
         let places = position(growth.places);
-        let mut entries = Vec::new();
-        entries.try_reserve_exact(places).map_err(|_| NoMemory)?;
-        entries.resize_with(places, Entry::vacant);
         Ok(Self {
             chunk: growth.chunk,
-            entries,
+            entries: filled(places, Entry::vacant)?,
         })
     }
 }
