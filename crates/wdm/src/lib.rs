@@ -1,1 +1,49 @@
-//! To be written.
+//! A safe layer over the Windows Driver Model.
+//!
+//! Every buffer, mapping, lock, reference and adapter is an owned value whose `Drop` makes the one
+//! right release call, and every request is an obligation that a function can only return from by
+//! completing it or passing it down. A driver written on top needs no `unsafe` of its own.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`entry`] | the driver: `DriverEntry`, `AddDevice`, dispatch, unload |
+//! | [`device`], [`interface`], [`registry_value`] | device objects, device interfaces, parameters |
+//! | [`irp`], [`pnp`], [`control`], [`file`] | requests: the obligation, and what each family of them asks |
+//! | [`remove_lock`], [`mutex`], [`rundown`], [`event`] | who may be where, and who waits for whom |
+//! | [`process`] | referenced processes, running inside one, and noticing the end of one |
+//! | [`pool`], [`list`] | fallible owners of nonpaged pool |
+//! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
+//! | [`mdl`], [`user_mapping`], [`guard`] | showing such memory to a process |
+//!
+//! IRQL: `PASSIVE_LEVEL`, where a function does not say otherwise.
+
+#![no_std]
+#![cfg(windows)]
+
+extern crate alloc;
+
+pub mod contiguous;
+pub mod control;
+pub mod device;
+pub mod dma;
+pub mod entry;
+pub mod event;
+pub mod file;
+pub mod guard;
+pub mod interface;
+pub mod irp;
+mod irql;
+mod layout;
+pub mod list;
+pub mod mdl;
+pub mod memory;
+pub mod mutex;
+pub mod node;
+pub mod pnp;
+pub mod pool;
+pub mod process;
+pub mod registry_value;
+pub mod remove_lock;
+pub mod rundown;
+pub mod status;
+pub mod user_mapping;

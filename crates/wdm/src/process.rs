@@ -1,0 +1,103 @@
+//! Processes: keeping one, running inside one, noticing the end of one.
+
+// UNSAFETY: references process objects and attaches to their address spaces.
+#![expect(unsafe_code, reason = "calls the process routines of the kernel")]
+
+use core::ptr::NonNull;
+
+use wdk_sys::{
+    HANDLE, KAPC_STATE,
+    ntddk::{
+        IoGetCurrentProcess, KeStackAttachProcess, KeUnstackDetachProcess, ObfDereferenceObject,
+        ObfReferenceObject, PsSetCreateProcessNotifyRoutine,
+    },
+};
+
+use crate::status::Status;
+
+/// A referenced process. It may have ended, but its object remains.
+///
+/// # Invariants
+///
+/// The pointer is a process object, and this value owns one reference to it.
+pub struct Process(NonNull<u8>);
+
+// SAFETY: a process object may be used from any thread.
+unsafe impl Send for Process {}
+// SAFETY: as above.
+unsafe impl Sync for Process {}
+
+impl Process {
+    /// The process whose address space is current. IRQL: at most `DISPATCH_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: every thread runs in a process.
+    pub fn current() -> Result<Self, Status> {
+        let process = current().ok_or(Status::UNSUCCESSFUL)?;
+        // SAFETY: the current process is alive.
+        unsafe { ObfReferenceObject(process.as_ptr().cast()) };
+        Ok(Self(process))
+    }
+
+    /// Whether this is the process whose address space is current. IRQL: at most `DISPATCH_LEVEL`.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        current() == Some(self.0)
+    }
+
+    /// Does `work` in this process's address space. IRQL: at most `APC_LEVEL`.
+    pub fn attached<R>(&self, work: impl FnOnce() -> R) -> R {
+        if self.is_current() {
+            return work();
+        }
+        let mut state = KAPC_STATE::default();
+        // SAFETY: the process is referenced; the state stays on this stack until the detach below.
+        unsafe { KeStackAttachProcess(self.0.as_ptr().cast(), (&raw mut state).cast()) };
+        let result = work();
+        // SAFETY: undoes the attach above, in the same thread, with the same state.
+        unsafe { KeUnstackDetachProcess((&raw mut state).cast()) };
+        result
+    }
+}
+
+impl PartialEq for Process {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SAFETY: gives back the one reference that this value owns.
+        unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };
+    }
+}
+
+fn current() -> Option<NonNull<u8>> {
+    // SAFETY: has no preconditions.
+    NonNull::new(unsafe { IoGetCurrentProcess() }.cast())
+}
+
+/// What the kernel calls when a process starts or ends.
+pub(crate) type Notify = unsafe extern "C" fn(HANDLE, HANDLE, u8);
+
+/// Has `routine` called for every process that starts, and every one that ends.
+///
+/// # Errors
+///
+/// The status of the kernel, e.g. when its table is full.
+///
+/// # Safety
+///
+/// `routine` may be called, from any thread, until [`unwatch`] has returned.
+pub(crate) unsafe fn watch(routine: Notify) -> Result<(), Status> {
+    // SAFETY: the caller's promise.
+    Status(unsafe { PsSetCreateProcessNotifyRoutine(Some(routine), 0) }).ok()
+}
+
+/// Undoes [`watch`], and waits until no call is under way.
+pub(crate) fn unwatch(routine: Notify) {
+    // SAFETY: removing has no preconditions. It fails only if there is nothing to remove.
+    unsafe { PsSetCreateProcessNotifyRoutine(Some(routine), 1) };
+}
