@@ -1,7 +1,10 @@
 //! Physically contiguous memory from the memory manager, never executable.
 
 // UNSAFETY: allocates, fills and frees memory.
-#![expect(unsafe_code, reason = "calls the contiguous memory routines of the kernel")]
+#![expect(
+    unsafe_code,
+    reason = "calls the contiguous memory routines of the kernel"
+)]
 
 use core::ptr::NonNull;
 
@@ -57,7 +60,9 @@ unsafe impl Sync for ContiguousMemory {}
 const fn physical(address: u64) -> PHYSICAL_ADDRESS {
     let highest = i64::MAX.cast_unsigned();
     let address = if address > highest { highest } else { address };
-    PHYSICAL_ADDRESS { QuadPart: address.cast_signed() }
+    PHYSICAL_ADDRESS {
+        QuadPart: address.cast_signed(),
+    }
 }
 
 impl ContiguousMemory {
@@ -91,7 +96,11 @@ impl ContiguousMemory {
         // SAFETY: just allocated, with this length.
         unsafe { memory::zero(start, length) };
         // INVARIANT: the call above returned exactly this.
-        Ok(Self { start, length, cache: wanted.cache })
+        Ok(Self {
+            start,
+            length,
+            cache: wanted.cache,
+        })
     }
 
     /// The physical address of the first byte.

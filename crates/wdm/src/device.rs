@@ -1,9 +1,15 @@
 //! Device objects: making one, attaching it, taking it apart.
 
 // UNSAFETY: creates device objects and keeps the driver's state in their extensions.
-#![expect(unsafe_code, reason = "device objects are kernel objects behind raw pointers")]
+#![expect(
+    unsafe_code,
+    reason = "device objects are kernel objects behind raw pointers"
+)]
 
-use core::ptr::{self, NonNull};
+use core::{
+    cell::UnsafeCell,
+    ptr::{self, NonNull},
+};
 
 use wdk_sys::{
     DEVICE_OBJECT, DRIVER_OBJECT, IO_REMOVE_LOCK,
@@ -70,7 +76,7 @@ pub struct Objects {
 ///
 /// `lower` is null before, and the device that `function` is attached to after, the attachment.
 pub(crate) struct Extension<D> {
-    remove_lock: IO_REMOVE_LOCK,
+    remove_lock: UnsafeCell<IO_REMOVE_LOCK>,
     lower: *mut DEVICE_OBJECT,
     function: NonNull<DEVICE_OBJECT>,
     state: Option<Shared<D>>,
@@ -137,7 +143,7 @@ impl<D> Extension<D> {
     /// The remove lock of an extension, without a look at the rest.
     pub(crate) const fn remove_lock(extension: NonNull<Self>) -> *mut IO_REMOVE_LOCK {
         // SAFETY: stays within the extension; nothing is read.
-        unsafe { &raw mut (*extension.as_ptr()).remove_lock }
+        UnsafeCell::raw_get(unsafe { &raw const (*extension.as_ptr()).remove_lock })
     }
 
     /// Where an extension keeps the pointer to the lower device.
@@ -154,7 +160,11 @@ impl<D> Extension<D> {
     /// The device as Plug and Play sees it.
     pub(crate) fn attachment(&self) -> Attachment {
         // INVARIANT: requests come only when the device is attached.
-        Attachment { lower: self.lower, function: self.function, forget: forget::<D> }
+        Attachment {
+            lower: self.lower,
+            function: self.function,
+            forget: forget::<D>,
+        }
     }
 
     /// The driver's state for the device.
@@ -184,7 +194,7 @@ pub(crate) unsafe fn create<D>(
     // SAFETY: the extension is new, and nobody else knows it.
     unsafe {
         extension.write(Extension {
-            remove_lock: IO_REMOVE_LOCK::default(),
+            remove_lock: UnsafeCell::new(IO_REMOVE_LOCK::default()),
             lower: ptr::null_mut(),
             function,
             state: None,
@@ -200,10 +210,12 @@ pub(crate) unsafe fn create<D>(
             // SAFETY: made above.
             function: unsafe { DeviceObject::reference(function) },
         };
-        state(objects).inspect_err(|_| {
-            // SAFETY: attached just now.
-            unsafe { IoDetachDevice(lower.as_ptr()) };
-        }).map(|state| (lower, state))
+        state(objects)
+            .inspect_err(|_| {
+                // SAFETY: attached just now.
+                unsafe { IoDetachDevice(lower.as_ptr()) };
+            })
+            .map(|state| (lower, state))
     });
     match result {
         Ok((lower, state)) => {
@@ -255,9 +267,8 @@ unsafe fn attach<D>(
 ) -> Result<NonNull<DEVICE_OBJECT>, Status> {
     let place = Extension::lower_place(extension);
     // SAFETY: the place lies in the extension and is null.
-    let status = unsafe {
-        IoAttachDeviceToDeviceStackSafe(function.as_ptr(), physical.as_ptr(), place)
-    };
+    let status =
+        unsafe { IoAttachDeviceToDeviceStackSafe(function.as_ptr(), physical.as_ptr(), place) };
     Status(status).ok()?;
     // SAFETY: written by the call above.
     NonNull::new(unsafe { place.read() }).ok_or(Status::UNSUCCESSFUL)
@@ -270,7 +281,11 @@ fn inherit_flags(function: NonNull<DEVICE_OBJECT>, lower: NonNull<DEVICE_OBJECT>
     // SAFETY: live.
     let own = unsafe { layout::DEVICE_FLAGS.get(function) };
     // The two transfer methods exclude each other; direct unless the stack decided otherwise.
-    let transfer = if below & DO_BUFFERED_IO != 0 { DO_BUFFERED_IO } else { DO_DIRECT_IO };
+    let transfer = if below & DO_BUFFERED_IO != 0 {
+        DO_BUFFERED_IO
+    } else {
+        DO_DIRECT_IO
+    };
     let flags = own | transfer | (below & DO_POWER_PAGABLE);
     // SAFETY: live, and not in use before the initializing flag is gone.
     unsafe { layout::DEVICE_FLAGS.set(function, flags & !DO_DEVICE_INITIALIZING) };

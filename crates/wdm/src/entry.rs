@@ -105,7 +105,10 @@ impl<D> Slot<D> {
     /// An empty place.
     #[must_use]
     pub const fn new() -> Self {
-        Self { value: UnsafeCell::new(None), current: AtomicPtr::new(core::ptr::null_mut()) }
+        Self {
+            value: UnsafeCell::new(None),
+            current: AtomicPtr::new(core::ptr::null_mut()),
+        }
     }
 
     fn get(&self) -> Option<&D> {

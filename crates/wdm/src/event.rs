@@ -40,7 +40,7 @@ pub(crate) unsafe fn signal(event: *mut KEVENT) {
 pub(crate) unsafe fn wait(event: *mut KEVENT) {
     // SAFETY: the caller's promise. `Executive`, `KernelMode`, not alertable, without an end: so
     // there is one way to return.
-    unsafe { KeWaitForSingleObject(event.cast(), 0, 0, 0, ptr::null_mut()) };
+    let _: i32 = unsafe { KeWaitForSingleObject(event.cast(), 0, 0, 0, ptr::null_mut()) };
 }
 
 /// Something that happens once.

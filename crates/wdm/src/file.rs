@@ -1,7 +1,10 @@
 //! File objects: what a driver keeps for each open of its device.
 
 // UNSAFETY: keeps an owner of the driver's state in the file object's context field.
-#![expect(unsafe_code, reason = "file objects are kernel objects behind raw pointers")]
+#![expect(
+    unsafe_code,
+    reason = "file objects are kernel objects behind raw pointers"
+)]
 
 use core::{marker::PhantomData, ptr, ptr::NonNull};
 
@@ -25,7 +28,10 @@ impl<F> FileObject<F> {
     ///
     /// The invariants hold for `raw`, for as long as the result is used.
     pub(crate) const unsafe fn new(raw: NonNull<FILE_OBJECT>) -> Self {
-        Self { raw, context: PhantomData }
+        Self {
+            raw,
+            context: PhantomData,
+        }
     }
 
     /// Whether the opener asked for something below the device: a name, or a path relative to

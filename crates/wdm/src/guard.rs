@@ -97,12 +97,21 @@ pub(crate) unsafe fn call(
     routine: *const c_void,
     arguments: [*mut c_void; 6],
 ) -> Result<*mut c_void, Status> {
-    let mut call = Call { routine, arguments, result: core::ptr::null_mut(), exception: 0 };
+    let mut call = Call {
+        routine,
+        arguments,
+        result: core::ptr::null_mut(),
+        exception: 0,
+    };
     // SAFETY: the call is complete, and the caller vouches for the routine.
     let raised = unsafe { wdm_guarded_call(&raw mut call) };
     if raised == 0 {
         return Ok(call.result);
     }
     let status = Status::error(call.exception);
-    Err(if status.is_success() { Status::UNSUCCESSFUL } else { status })
+    Err(if status.is_success() {
+        Status::UNSUCCESSFUL
+    } else {
+        status
+    })
 }

@@ -1,7 +1,10 @@
 //! Device interfaces: how programs find a device.
 
 // UNSAFETY: registers the interface and frees the name that the kernel allocated for it.
-#![expect(unsafe_code, reason = "calls the device interface routines of the kernel")]
+#![expect(
+    unsafe_code,
+    reason = "calls the device interface routines of the kernel"
+)]
 
 use core::{
     cell::UnsafeCell,
@@ -51,8 +54,12 @@ impl Interface {
     ///
     /// The status of the kernel.
     pub fn register(physical: &DeviceObject, class: InterfaceClass) -> Result<Self, Status> {
-        let guid =
-            GUID { Data1: class.data1, Data2: class.data2, Data3: class.data3, Data4: class.data4 };
+        let guid = GUID {
+            Data1: class.data1,
+            Data2: class.data2,
+            Data3: class.data3,
+            Data4: class.data4,
+        };
         let mut name = UNICODE_STRING::default();
         // SAFETY: the device is referenced; everything else outlives the call.
         let status = unsafe {
@@ -64,7 +71,10 @@ impl Interface {
             )
         };
         Status(status).ok()?;
-        Ok(Self { name: UnsafeCell::new(name), enabled: AtomicBool::new(false) })
+        Ok(Self {
+            name: UnsafeCell::new(name),
+            enabled: AtomicBool::new(false),
+        })
     }
 
     /// Lets programs find the device, if they cannot yet.

@@ -5,7 +5,10 @@
 //! exactly once, and cannot be touched afterwards.
 
 // UNSAFETY: reads and writes requests that this layer owns between dispatch and completion.
-#![expect(unsafe_code, reason = "requests are kernel objects behind raw pointers")]
+#![expect(
+    unsafe_code,
+    reason = "requests are kernel objects behind raw pointers"
+)]
 
 use core::{ffi::c_void, ptr, ptr::NonNull};
 
@@ -20,6 +23,9 @@ use crate::{
     remove_lock::Held,
     status::Status,
 };
+
+/// Call a completion routine on success, on error and on cancellation.
+const ALWAYS: u8 = 0x40 | 0x80 | 0x20;
 
 /// Proof that a request has been finished, and with which status.
 #[must_use]
@@ -185,8 +191,6 @@ impl Irp {
         };
         // SAFETY: as the neighbour of a location, not null.
         let next = unsafe { NonNull::new_unchecked(next) };
-        /// Call on success, on error and on cancellation.
-        const ALWAYS: u8 = 0x40 | 0x80 | 0x20;
         // SAFETY: the next location is ours to fill, here and below.
         unsafe { layout::STACK_CONTROL.set(next, ALWAYS) };
         // SAFETY: as above.

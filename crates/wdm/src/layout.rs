@@ -5,11 +5,14 @@
 
 // UNSAFETY: reads and writes fields of kernel objects by offset, on behalf of callers who prove the
 // object live.
-#![expect(unsafe_code, reason = "fields of kernel objects are reached through raw pointers")]
+#![expect(
+    unsafe_code,
+    reason = "fields of kernel objects are reached through raw pointers"
+)]
 
 use core::{ffi::c_void, marker::PhantomData, ptr::NonNull};
 
-use wdk_sys::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IRP, MDL, NTSTATUS};
+use wdk_sys::{DEVICE_OBJECT, DMA_ADAPTER, DRIVER_OBJECT, FILE_OBJECT, IRP, MDL, NTSTATUS};
 
 const _: () = assert!(size_of::<IRP>() == 208);
 const _: () = assert!(size_of::<FILE_OBJECT>() == 216);
@@ -20,7 +23,8 @@ const _: () = assert!(size_of::<DEVICE_OBJECT>() >= 328);
 /// A dispatch routine.
 pub(crate) type Dispatch = unsafe extern "C" fn(*mut DEVICE_OBJECT, *mut IRP) -> NTSTATUS;
 /// An `AddDevice` routine.
-pub(crate) type AddDevice = unsafe extern "C" fn(*mut DRIVER_OBJECT, *mut DEVICE_OBJECT) -> NTSTATUS;
+pub(crate) type AddDevice =
+    unsafe extern "C" fn(*mut DRIVER_OBJECT, *mut DEVICE_OBJECT) -> NTSTATUS;
 /// An unload routine.
 pub(crate) type Unload = unsafe extern "C" fn(*mut DRIVER_OBJECT);
 /// A completion routine.
@@ -35,11 +39,18 @@ pub(crate) struct Field<O, T> {
 
 impl<O, T: Copy> Field<O, T> {
     const fn at(offset: usize) -> Self {
-        Self { offset, types: PhantomData }
+        Self {
+            offset,
+            types: PhantomData,
+        }
     }
 
     fn place(&self, object: NonNull<O>) -> *mut T {
-        object.as_ptr().cast::<u8>().wrapping_add(self.offset).cast()
+        object
+            .as_ptr()
+            .cast::<u8>()
+            .wrapping_add(self.offset)
+            .cast()
     }
 
     /// Reads the field.
@@ -88,6 +99,8 @@ pub(crate) const DEVICE_EXTENSION: Field<DEVICE_OBJECT, *mut c_void> = Field::at
 pub(crate) const FILE_CONTEXT: Field<FILE_OBJECT, *mut c_void> = Field::at(24);
 pub(crate) const FILE_RELATED: Field<FILE_OBJECT, *mut c_void> = Field::at(64);
 pub(crate) const FILE_NAME_LENGTH: Field<FILE_OBJECT, u16> = Field::at(88);
+
+pub(crate) const ADAPTER_OPERATIONS: Field<DMA_ADAPTER, *mut c_void> = Field::at(8);
 
 pub(crate) const IRP_SYSTEM_BUFFER: Field<IRP, *mut u8> = Field::at(24);
 pub(crate) const IRP_STATUS: Field<IRP, i32> = Field::at(48);

@@ -37,8 +37,7 @@ impl Mdl {
     pub(crate) unsafe fn of_resident(start: NonNull<u8>, length: usize) -> Result<Self, NoMemory> {
         let length = u32::try_from(length).map_err(|_| NoMemory)?;
         // SAFETY: only describes. Not secondary, no quota, no request.
-        let mdl =
-            unsafe { IoAllocateMdl(start.as_ptr().cast(), length, 0, 0, ptr::null_mut()) };
+        let mdl = unsafe { IoAllocateMdl(start.as_ptr().cast(), length, 0, 0, ptr::null_mut()) };
         let mdl = NonNull::new(mdl).ok_or(NoMemory)?;
         // SAFETY: new, and describes resident memory, as the caller says.
         unsafe { MmBuildMdlForNonPagedPool(mdl.as_ptr()) };

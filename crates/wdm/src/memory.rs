@@ -28,7 +28,8 @@ pub enum CacheType {
     WriteCombined,
 }
 
-/// Whoever owns the block.
+/// Whoever owns the block. It is not asked again, only kept.
+#[expect(dead_code, reason = "kept allocated")]
 #[derive(Clone)]
 enum Block {
     Common(Shared<CommonBuffer>),
@@ -43,6 +44,7 @@ enum Block {
 /// `start` and `length` are whole pages of the block.
 #[derive(Clone)]
 pub struct Memory {
+    #[expect(dead_code, reason = "kept allocated")]
     block: Block,
     start: NonNull<u8>,
     length: usize,
@@ -57,14 +59,24 @@ unsafe impl Sync for Memory {}
 impl From<Shared<CommonBuffer>> for Memory {
     fn from(buffer: Shared<CommonBuffer>) -> Self {
         let (start, length, cache) = (buffer.start(), buffer.length(), buffer.cache());
-        Self { block: Block::Common(buffer), start, length, cache }
+        Self {
+            block: Block::Common(buffer),
+            start,
+            length,
+            cache,
+        }
     }
 }
 
 impl From<Shared<ContiguousMemory>> for Memory {
     fn from(memory: Shared<ContiguousMemory>) -> Self {
         let (start, length, cache) = (memory.start(), memory.length(), memory.cache());
-        Self { block: Block::Contiguous(memory), start, length, cache }
+        Self {
+            block: Block::Contiguous(memory),
+            start,
+            length,
+            cache,
+        }
     }
 }
 
@@ -72,7 +84,12 @@ impl From<Shared<SharedBlock>> for Memory {
     fn from(shared: Shared<SharedBlock>) -> Self {
         let memory = shared.memory();
         let (start, length, cache) = (memory.start(), memory.length(), memory.cache());
-        Self { block: Block::Device(shared), start, length, cache }
+        Self {
+            block: Block::Device(shared),
+            start,
+            length,
+            cache,
+        }
     }
 }
 

@@ -32,7 +32,10 @@ unsafe impl<T: Send> Sync for Mutex<T> {}
 impl<T> Mutex<T> {
     /// A mutex that nobody holds.
     pub const fn new(value: T) -> Self {
-        Self { lock: UnsafeCell::new(0), value: UnsafeCell::new(value) }
+        Self {
+            lock: UnsafeCell::new(0),
+            value: UnsafeCell::new(value),
+        }
     }
 
     /// Waits for the value. A thread that holds it already waits for ever.
@@ -41,7 +44,10 @@ impl<T> Mutex<T> {
         unsafe { KeEnterCriticalRegion() };
         // SAFETY: zero is a push lock that nobody holds, and the word is used for nothing else.
         unsafe { ExAcquirePushLockExclusiveEx(self.lock.get().cast(), 0) };
-        MutexGuard { mutex: self, same_thread: PhantomData }
+        MutexGuard {
+            mutex: self,
+            same_thread: PhantomData,
+        }
     }
 }
 

@@ -88,7 +88,10 @@ impl Pnp {
     pub fn after_lower(mut self, work: impl FnOnce() -> Result<(), Status>) -> Completed {
         // SAFETY: the attachment says what this device is attached to.
         let lower = unsafe { self.irp.forward_and_wait(self.attachment.lower()) };
-        let status = lower.ok().and_then(|()| work()).map_or_else(|status| status, |()| lower);
+        let status = lower
+            .ok()
+            .and_then(|()| work())
+            .map_or_else(|status| status, |()| lower);
         self.irp.complete_as_is(status)
     }
 

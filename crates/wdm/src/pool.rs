@@ -52,6 +52,7 @@ impl<T> Owned<T> {
     }
 
     /// Where the value lies. It does not move while this owner lives.
+    #[must_use]
     pub const fn as_ptr(&self) -> *mut T {
         self.0.as_ptr()
     }
@@ -108,7 +109,12 @@ impl<T> Shared<T> {
     pub fn new(value: T) -> Result<Self, NoMemory> {
         let block = block::<Counted<T>>()?;
         // SAFETY: the block is new and has the layout of its type.
-        unsafe { block.write(Counted { owners: AtomicUsize::new(1), value }) };
+        unsafe {
+            block.write(Counted {
+                owners: AtomicUsize::new(1),
+                value,
+            });
+        };
         Ok(Self(block))
     }
 

@@ -99,5 +99,5 @@ pub(crate) unsafe fn watch(routine: Notify) -> Result<(), Status> {
 /// Undoes [`watch`], and waits until no call is under way.
 pub(crate) fn unwatch(routine: Notify) {
     // SAFETY: removing has no preconditions. It fails only if there is nothing to remove.
-    unsafe { PsSetCreateProcessNotifyRoutine(Some(routine), 1) };
+    let _: i32 = unsafe { PsSetCreateProcessNotifyRoutine(Some(routine), 1) };
 }

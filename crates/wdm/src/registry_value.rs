@@ -69,8 +69,11 @@ impl DeviceKey {
             *places.next()? = unit;
             length = length.checked_add(2)?;
         }
-        let mut name =
-            UNICODE_STRING { Length: length, MaximumLength: length, Buffer: units.as_mut_ptr() };
+        let mut name = UNICODE_STRING {
+            Length: length,
+            MaximumLength: length,
+            Buffer: units.as_mut_ptr(),
+        };
         let information = self.query(&mut name)?;
         let low = u64::from(information.low);
         match (information.kind, information.data_length) {

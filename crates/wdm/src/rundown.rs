@@ -42,7 +42,11 @@ impl Rundown {
         let reference = Owned::new(EX_RUNDOWN_REF::default())?;
         // SAFETY: the reference lies in pool, where its owner keeps it.
         unsafe { ExInitializeRundownProtection(reference.as_ptr()) };
-        Ok(Self { reference, closing: AtomicBool::new(false), finished })
+        Ok(Self {
+            reference,
+            closing: AtomicBool::new(false),
+            finished,
+        })
     }
 
     /// Passes the gate, if it is open: what it guards stays up until the result is dropped.

@@ -50,7 +50,6 @@ impl Status {
     pub const DEVICE_BUSY: Self = Self::error(0x8000_0011);
 
     /// The code written as the documentation writes it.
-    #[must_use]
     pub const fn error(code: u32) -> Self {
         Self(code.cast_signed())
     }

@@ -68,7 +68,12 @@ impl UserMapping {
         // the cache type that they have.
         let address = unsafe { guard::call(map_routine(), arguments) }?;
         let address = NonNull::new(address).ok_or(Status::INSUFFICIENT_RESOURCES)?;
-        Ok(Self { address, mdl, process: process.clone(), memory })
+        Ok(Self {
+            address,
+            mdl,
+            process: process.clone(),
+            memory,
+        })
     }
 
     /// Where the process finds the memory.
@@ -96,7 +101,10 @@ const fn cache_argument(cache: CacheType) -> usize {
     }
 }
 
-#[expect(clippy::as_conversions, reason = "the address of a function has no other spelling")]
+#[expect(
+    clippy::as_conversions,
+    reason = "the address of a function has no other spelling"
+)]
 fn map_routine() -> *const c_void {
     MmMapLockedPagesSpecifyCache as *const c_void
 }

@@ -1,0 +1,142 @@
+//! DMA adapters: what the system lends a device for its transfers.
+
+// UNSAFETY: gets an adapter from the system and puts it back.
+#![expect(unsafe_code, reason = "calls the adapter's routines")]
+
+use core::ptr::NonNull;
+
+use wdk_sys::{DEVICE_OBJECT, DMA_ADAPTER, ntddk::IoGetDmaAdapter};
+
+use super::{
+    Allocator, Description,
+    operations::{Free, Operations, Put, Table},
+};
+use crate::{device::Objects, layout, pool::Shared};
+
+/// A DMA adapter, put back on drop. Everything that comes from it keeps it.
+///
+/// # Invariants
+///
+/// `raw` is an adapter that has not been put back, `table` its table, and `put` and `free` are
+/// members of that. `objects` are those of the device that it is for.
+pub struct Adapter {
+    raw: NonNull<DMA_ADAPTER>,
+    pub(super) table: Table,
+    put: Put,
+    pub(super) free: Free,
+    version: u32,
+    map_registers: u32,
+    address_width: u32,
+    objects: Shared<Objects>,
+}
+
+// SAFETY: the routines of an adapter synchronise themselves.
+unsafe impl Send for Adapter {}
+// SAFETY: as above.
+unsafe impl Sync for Adapter {}
+
+impl Adapter {
+    /// Gets an adapter with the newest version of the interface that the system knows. `None` is an
+    /// ordinary answer: not every bus has adapters.
+    #[must_use]
+    pub fn get(objects: &Shared<Objects>, description: Description) -> Option<Self> {
+        [3, 2, 1]
+            .into_iter()
+            .find_map(|version| Self::get_version(objects, description, version))
+    }
+
+    fn get_version(objects: &Shared<Objects>, wanted: Description, version: u32) -> Option<Self> {
+        let mut description = wanted.for_version(version);
+        let mut map_registers = 0;
+        // SAFETY: the description is as long as its version demands; all outlives the call.
+        let raw = unsafe {
+            IoGetDmaAdapter(
+                objects.physical.as_ptr(),
+                (&raw mut description).cast(),
+                &raw mut map_registers,
+            )
+        };
+        let raw = NonNull::new(raw.cast::<DMA_ADAPTER>())?;
+        // SAFETY: the adapter is live.
+        let operations = unsafe { layout::ADAPTER_OPERATIONS.get(raw) };
+        let operations = NonNull::new(operations.cast::<Operations>())?;
+        // SAFETY: the table of a live adapter.
+        let table = unsafe { Table::new(operations) };
+        Some(Self {
+            raw,
+            table,
+            put: table.put()?,
+            free: table.free()?,
+            version,
+            map_registers,
+            address_width: wanted.effective_width(version),
+            objects: objects.clone(),
+        })
+    }
+
+    /// The version of the interface: 1, 2 or 3.
+    #[must_use]
+    pub const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// How many map registers one transfer may use.
+    #[must_use]
+    pub const fn map_registers(&self) -> u32 {
+        self.map_registers
+    }
+
+    /// How many address bits the system was told that the device has.
+    #[must_use]
+    pub const fn address_width(&self) -> u32 {
+        self.address_width
+    }
+
+    /// The highest address that the device can drive.
+    #[must_use]
+    pub fn highest_address(&self) -> u64 {
+        1_u64
+            .checked_shl(self.address_width)
+            .map_or(u64::MAX, |beyond| beyond.wrapping_sub(1))
+    }
+
+    /// The size of the table of operations in bytes.
+    #[must_use]
+    pub const fn operations_size(&self) -> usize {
+        self.table.size()
+    }
+
+    /// The best routine for common buffers that the table offers.
+    #[must_use]
+    pub fn allocator(&self) -> Allocator {
+        if self.table.allocate_with_bounds().is_some() {
+            Allocator::WithBounds
+        } else if self.table.allocate_ex().is_some() {
+            Allocator::Ex
+        } else {
+            Allocator::Plain
+        }
+    }
+
+    /// Whether the adapter can make any resident block reachable, wherever it lies.
+    #[must_use]
+    pub fn takes_any_block(&self) -> bool {
+        self.table.create_from_mdl().is_some()
+    }
+
+    pub(super) const fn as_ptr(&self) -> *mut DMA_ADAPTER {
+        self.raw.as_ptr()
+    }
+
+    /// The device that transfers are for.
+    pub(super) fn function(&self) -> *mut DEVICE_OBJECT {
+        self.objects.function.as_ptr()
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // SAFETY: the adapter is live, and everything that came from it is gone, for that keeps it.
+        unsafe { (self.put)(self.raw.as_ptr()) };
+    }
+}

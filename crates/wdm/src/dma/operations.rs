@@ -1,0 +1,206 @@
+//! The adapter's table of operations, as far as this layer calls it.
+//!
+//! The table has grown with every version of Windows, and says with its first member how long it is.
+
+// UNSAFETY: reads the table behind the adapter's pointer.
+#![expect(
+    unsafe_code,
+    reason = "the table is a kernel object behind a raw pointer"
+)]
+
+use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
+
+use wdk_sys::{DEVICE_OBJECT, DMA_ADAPTER, IRP, MDL};
+
+pub(super) type Address = u64;
+
+pub(super) type Put = unsafe extern "C" fn(*mut DMA_ADAPTER);
+pub(super) type Allocate =
+    unsafe extern "C" fn(*mut DMA_ADAPTER, u32, *mut Address, u8) -> *mut c_void;
+pub(super) type Free = unsafe extern "C" fn(*mut DMA_ADAPTER, u32, Address, *mut c_void, u8);
+pub(super) type ListControl =
+    unsafe extern "C" fn(*mut DEVICE_OBJECT, *mut IRP, *mut List, *mut c_void);
+pub(super) type GetList = unsafe extern "C" fn(
+    *mut DMA_ADAPTER,
+    *mut DEVICE_OBJECT,
+    *mut MDL,
+    *mut c_void,
+    u32,
+    Option<ListControl>,
+    *mut c_void,
+    u8,
+) -> i32;
+pub(super) type PutList = unsafe extern "C" fn(*mut DMA_ADAPTER, *mut List, u8);
+pub(super) type AllocateEx =
+    unsafe extern "C" fn(*mut DMA_ADAPTER, *mut Address, u32, *mut Address, u8, u32) -> *mut c_void;
+pub(super) type AllocateWithBounds = unsafe extern "C" fn(
+    *mut DMA_ADAPTER,
+    *mut Address,
+    *mut Address,
+    u32,
+    u32,
+    *mut i32,
+    u32,
+    *mut Address,
+) -> *mut c_void;
+pub(super) type CreateFromMdl = unsafe extern "C" fn(
+    *mut DMA_ADAPTER,
+    *mut MDL,
+    *mut ExtendedConfiguration,
+    u32,
+    *mut Address,
+) -> i32;
+
+/// `DMA_OPERATIONS` as Windows 11 has it; older tables end earlier.
+#[repr(C)]
+pub(super) struct Operations {
+    size: u32,
+    put: Option<Put>,
+    allocate: Option<Allocate>,
+    free: Option<Free>,
+    channels_and_registers: [*const c_void; 7],
+    get_list: Option<GetList>,
+    put_list: Option<PutList>,
+    version_2: [*const c_void; 3],
+    information_and_contexts: [*const c_void; 3],
+    allocate_ex: Option<AllocateEx>,
+    version_3: [*const c_void; 9],
+    domains: [*const c_void; 5],
+    allocate_with_bounds: Option<AllocateWithBounds>,
+    vectors: [*const c_void; 4],
+    create_from_mdl: Option<CreateFromMdl>,
+}
+
+const _: () = assert!(size_of::<Operations>() == 320);
+const _: () = assert!(offset_of!(Operations, free) == 24);
+const _: () = assert!(offset_of!(Operations, get_list) == 88);
+const _: () = assert!(offset_of!(Operations, put_list) == 96);
+const _: () = assert!(offset_of!(Operations, allocate_ex) == 152);
+const _: () = assert!(offset_of!(Operations, allocate_with_bounds) == 272);
+const _: () = assert!(offset_of!(Operations, create_from_mdl) == 312);
+
+/// A `SCATTER_GATHER_LIST` with its first element.
+#[repr(C)]
+pub(super) struct List {
+    pub(super) count: u32,
+    reserved: usize,
+    pub(super) first: Element,
+}
+
+/// A `SCATTER_GATHER_ELEMENT`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Element {
+    pub(super) address: Address,
+    pub(super) length: u32,
+    reserved: usize,
+}
+
+const _: () = assert!(size_of::<Element>() == 24);
+const _: () = assert!(offset_of!(List, first) == 16);
+
+/// A `DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION` that limits the logical addresses.
+#[repr(C)]
+pub(super) struct ExtendedConfiguration {
+    kind: i32,
+    minimum: Address,
+    maximum: Address,
+    reserved: [u64; 2],
+}
+
+const _: () = assert!(size_of::<ExtendedConfiguration>() == 40);
+
+impl ExtendedConfiguration {
+    pub(super) const fn limits(minimum: Address, maximum: Address) -> Self {
+        Self {
+            kind: 0,
+            minimum,
+            maximum,
+            reserved: [0; 2],
+        }
+    }
+}
+
+/// Reads the members of one table.
+#[derive(Clone, Copy)]
+pub(super) struct Table {
+    operations: NonNull<Operations>,
+    size: usize,
+}
+
+impl Table {
+    /// # Safety
+    ///
+    /// `operations` is the table of a live adapter, for as long as the result is used.
+    pub(super) unsafe fn new(operations: NonNull<Operations>) -> Self {
+        // SAFETY: every table begins with its size.
+        let size = unsafe { operations.cast::<u32>().read() };
+        Self {
+            operations,
+            size: usize::try_from(size).unwrap_or(0),
+        }
+    }
+
+    pub(super) const fn size(self) -> usize {
+        self.size
+    }
+
+    /// The member at `offset`, if the table has it.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the type of the member at `offset`.
+    unsafe fn member<T: Copy>(self, offset: usize) -> Option<T> {
+        if offset.checked_add(size_of::<T>())? > self.size {
+            return None;
+        }
+        let place = self
+            .operations
+            .as_ptr()
+            .cast::<u8>()
+            .wrapping_add(offset)
+            .cast::<Option<T>>();
+        // SAFETY: within the table, as checked, and of this type, as the caller says.
+        unsafe { place.read() }
+    }
+
+    pub(super) fn put(self) -> Option<Put> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, put)) }
+    }
+
+    pub(super) fn allocate(self) -> Option<Allocate> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, allocate)) }
+    }
+
+    pub(super) fn free(self) -> Option<Free> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, free)) }
+    }
+
+    pub(super) fn get_list(self) -> Option<GetList> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, get_list)) }
+    }
+
+    pub(super) fn put_list(self) -> Option<PutList> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, put_list)) }
+    }
+
+    pub(super) fn allocate_ex(self) -> Option<AllocateEx> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, allocate_ex)) }
+    }
+
+    pub(super) fn allocate_with_bounds(self) -> Option<AllocateWithBounds> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, allocate_with_bounds)) }
+    }
+
+    pub(super) fn create_from_mdl(self) -> Option<CreateFromMdl> {
+        // SAFETY: the type of that member.
+        unsafe { self.member(offset_of!(Operations, create_from_mdl)) }
+    }
+}
