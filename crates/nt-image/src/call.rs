@@ -6,6 +6,7 @@ use std::mem::offset_of;
 use std::ptr::null;
 
 use crate::backtrace::Frame;
+use crate::fault;
 use crate::routine::release_observers;
 use crate::thread::{self, Entry};
 
@@ -71,6 +72,7 @@ pub(crate) unsafe fn call_in(
     for (slot, argument) in slots.iter_mut().zip(arguments) {
         *slot = *argument;
     }
+    fault::prepare_thread();
     let entry = Entry::new(dispatch);
     entry.link();
     // SAFETY: `function` can be called with these arguments (the caller's promise); `slots` and
@@ -172,22 +174,4 @@ unsafe extern "C" fn return_to_host(host_rsp: u64) -> ! {
         "pop rbp",
         "ret",
     )
-}
-
-/// Raises a structured exception at the driver's call of the routine now running.
-///
-/// # Panics
-///
-/// If no driver code is running on this thread.
-pub fn raise(status: u32, parameters: &[u64]) -> ! {
-    let backtrace = crate::backtrace::backtrace();
-    let instruction = backtrace.first().map_or(0, |frame| frame.address);
-    let parameters = parameters.to_vec();
-    escape(Trap::Exception {
-        code: status,
-        parameters,
-        instruction,
-        backtrace,
-        problem: None,
-    })
 }

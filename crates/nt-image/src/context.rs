@@ -3,7 +3,12 @@
 use std::mem::offset_of;
 
 use crate::thread::CallFrame;
+use crate::unwind::{Handler, Step};
 
+/// Index of `rax` among the integer registers.
+pub(crate) const RAX: usize = 0;
+/// Index of `rcx` among the integer registers.
+pub(crate) const RCX: usize = 1;
 /// Index of `rsp` among the integer registers.
 pub(crate) const RSP: usize = 4;
 
@@ -125,5 +130,49 @@ impl ExceptionRecord {
         self.parameters
             .get(..self.parameter_count as usize)
             .unwrap_or(&self.parameters)
+    }
+}
+
+/// `DISPATCHER_CONTEXT`: the frame that a language handler is asked about.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct DispatcherContext {
+    pub(crate) control_pc: u64,
+    pub(crate) image_base: u64,
+    function_entry: u64,
+    pub(crate) establisher: u64,
+    pub(crate) target_ip: u64,
+    context: *mut Context,
+    language_handler: u64,
+    pub(crate) handler_data: u64,
+    history_table: u64,
+    pub(crate) scope_index: u32,
+    fill: u32,
+}
+
+const _: () = assert!(size_of::<DispatcherContext>() == 80);
+
+impl DispatcherContext {
+    /// For the frame `step`, of code at `control_pc`; `target_ip` is 0 in the first pass.
+    pub(crate) fn new(
+        control_pc: u64,
+        step: &Step,
+        handler: Handler,
+        context: &mut Context,
+        target_ip: u64,
+    ) -> Self {
+        Self {
+            control_pc,
+            image_base: step.image_base,
+            function_entry: step.function_entry,
+            establisher: step.establisher,
+            target_ip,
+            context,
+            language_handler: handler.routine,
+            handler_data: handler.data,
+            history_table: 0,
+            scope_index: 0,
+            fill: 0,
+        }
     }
 }

@@ -28,26 +28,33 @@
 
 mod backtrace;
 mod call;
-#[expect(dead_code, reason = "exception dispatch will use all of it")]
 mod context;
+mod dispatch;
+mod epilog;
 mod error;
 mod exports;
+mod fault;
 mod headers;
 mod image;
 mod imports;
+mod instruction;
 mod mapping;
 mod registry;
 mod relocations;
 mod routine;
+mod scope;
 mod stub;
 mod thread;
+mod unwind;
 mod view;
 
 pub use backtrace::{Frame, backtrace};
-pub use call::{Trap, call, raise, stop};
+pub use call::{Trap, call, stop};
+pub use dispatch::raise;
 pub use error::LoadError;
 pub use headers::{Protection, Section};
 pub use image::{Finding, Image};
 pub use imports::ImportName;
 pub use routine::{Import, Observer, Routine, current_routine, set_observer};
+pub use scope::C_SPECIFIC_HANDLER;
 pub use stub::stub;

@@ -20,7 +20,7 @@ pub(crate) enum Direction {
 
 /// What every border starts with.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(16))]
 pub(crate) struct Link {
     previous: Cell<*const Link>,
     direction: Cell<Direction>,
@@ -135,7 +135,7 @@ pub(crate) fn innermost_entry<'a>() -> Option<&'a Entry> {
 
 /// Forgets the borders that lie deeper in the stack than `rsp`.
 pub(crate) fn unlink_below(rsp: u64) {
-    while TOP.get().addr() as u64 <= rsp {
+    while (TOP.get().addr() as u64) < rsp {
         match top() {
             Some(Boundary::Entry(entry)) => entry.unlink(),
             Some(Boundary::Call(frame)) => frame.unlink(),

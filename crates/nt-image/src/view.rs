@@ -14,10 +14,6 @@ impl<'a> Reader<'a> {
         self.0.get(offset..)?.first_chunk().copied()
     }
 
-    pub(crate) fn u8(self, offset: usize) -> Option<u8> {
-        self.0.get(offset).copied()
-    }
-
     pub(crate) fn u16(self, offset: usize) -> Option<u16> {
         self.array(offset).map(u16::from_le_bytes)
     }
