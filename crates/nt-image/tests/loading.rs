@@ -3,7 +3,11 @@
 #![expect(
     clippy::as_conversions,
     clippy::arithmetic_side_effects,
-    reason = "addresses, and sums of small numbers"
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "test code: addresses, small numbers, and failing is what it is for"
 )]
 
 #[expect(dead_code, reason = "the tests of exceptions use the rest")]

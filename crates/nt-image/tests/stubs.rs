@@ -125,6 +125,6 @@ fn stub_call_is_cheap() {
         assert!(unsafe { call(stub(&WEIGH), &[]) }.is_ok());
     }
     let each = start.elapsed() / count;
-    // In an optimised build it is a few ns; this is a bound that an unoptimised one keeps, too.
-    assert!(each.as_nanos() < 5_000, "{each:?} for a call");
+    let most = if cfg!(debug_assertions) { 5_000 } else { 100 };
+    assert!(each.as_nanos() < most, "{each:?} for a call");
 }
