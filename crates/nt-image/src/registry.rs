@@ -73,8 +73,9 @@ pub(crate) fn functions(view: Reader<'_>, headers: &Headers) -> Result<Vec<Funct
         let entry = start.wrapping_add(index * 12);
         let malformed = LoadError::BadFunctionTable(entry);
         let function = read_function(view, entry).ok_or(malformed.clone())?;
-        let previous_end = functions.last().map_or(0, |previous| previous.end);
-        if function.begin >= function.end || function.begin < previous_end {
+        // Ends may overlap: a chained part can lie within the function that it is a part of.
+        let previous = functions.last().map_or(0, |previous| previous.begin);
+        if function.begin >= function.end || function.begin < previous {
             return Err(malformed);
         }
         functions.push(function);

@@ -382,3 +382,6 @@ fn slots(code: u16, pc: u64) -> Result<usize, Problem> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

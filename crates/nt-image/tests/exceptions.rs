@@ -98,6 +98,21 @@ fn registers_survive_an_exception_through_frames_of_every_shape() {
 }
 
 #[test]
+fn registers_survive_an_exception_through_chained_and_machine_frames() {
+    let driver = load();
+    let result = driver.run("registers_lost_in_a_chained_frame", &[]);
+    assert!(matches!(result, Ok(0)), "{result:?}");
+    assert_eq!(driver.seen()[0], 0xc000_0018);
+}
+
+#[test]
+fn unwinding_stops_at_the_scope_that_holds_the_handler() {
+    let result = load().run("raise_in_nested_scopes", &[0xc000_0003]);
+    assert!(matches!(result, Ok(0x8000_0000_c000_0003)), "{result:x?}");
+    assert_eq!(notes(), [500, 601]);
+}
+
+#[test]
 fn backtrace_passes_frames_of_every_shape() {
     let (code, _, symbols, problem) = exception(load().run("raise_in_deep_frames", &[1]));
     assert_eq!((code, problem), (0xc000_0017, None));
@@ -251,4 +266,26 @@ fn driver_of_many_threads_faults_in_each() {
         [run(), run(), run()].map(|thread| thread.join().expect("no thread panics"))
     });
     assert_eq!(codes, [[ACCESS_VIOLATION; 50]; 3]);
+}
+
+#[test]
+#[ignore = "ends the process: run by the test below"]
+fn child_faults_outside_of_any_call() {
+    assert!(matches!(load().run("count", &[]), Ok(42)));
+    let place = std::ptr::with_exposed_provenance::<u64>(64);
+    // SAFETY: it is not; that ends this process.
+    let value = unsafe { place.read_volatile() };
+    println!("not reached: {value}");
+}
+
+#[test]
+fn fault_outside_of_any_call_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let program = std::env::current_exe().expect("this program has a path");
+    let output = std::process::Command::new(program)
+        .args(["--ignored", "--exact", "child_faults_outside_of_any_call"])
+        .output()
+        .expect("this program can be run");
+    assert_eq!(output.status.signal(), Some(11), "{output:?}");
 }

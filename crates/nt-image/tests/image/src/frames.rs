@@ -78,6 +78,61 @@ global_asm!(
     "ret",
 );
 
+// A function whose second part has a prolog of its own, and one entered as by an interrupt.
+global_asm!(
+    ".globl chained_frame",
+    ".def chained_frame; .scl 2; .type 32; .endef",
+    ".seh_proc chained_frame",
+    "chained_frame:",
+    "push rbx",
+    ".seh_pushreg rbx",
+    "sub rsp, 0x30",
+    ".seh_stackalloc 0x30",
+    ".seh_endprologue",
+    "mov ebx, 7",
+    ".seh_startchained",
+    "mov [rsp + 0x28], rsi",
+    ".seh_savereg rsi, 0x28",
+    ".seh_endprologue",
+    "mov esi, 8",
+    "call interrupted_frame",
+    "nop",
+    ".seh_endchained",
+    "int3",
+    ".seh_endproc",
+    ".def interrupted_frame; .scl 3; .type 32; .endef",
+    ".seh_proc interrupted_frame",
+    "interrupted_frame:",
+    "sub rsp, 0x28",
+    ".seh_stackalloc 0x28",
+    ".seh_endprologue",
+    "mov rdx, rsp",
+    "push 0x2b",
+    "push rdx",
+    "pushfq",
+    "push 0x33",
+    "lea rax, [rip + interrupted_at]",
+    "push rax",
+    "jmp interrupt_frame",
+    "interrupted_at:",
+    "nop",
+    "int3",
+    ".seh_endproc",
+    ".def interrupt_frame; .scl 3; .type 32; .endef",
+    ".seh_proc interrupt_frame",
+    "interrupt_frame:",
+    ".seh_pushframe",
+    "sub rsp, 0x28",
+    ".seh_stackalloc 0x28",
+    ".seh_endprologue",
+    "mov ecx, 0xc0000018",
+    "mov edx, 1",
+    "call qword ptr [rip + __imp_Raise]",
+    "nop",
+    "int3",
+    ".seh_endproc",
+);
+
 // Fills the registers that a callee keeps, calls `function(argument)`, and returns how many of
 // them it did not keep.
 global_asm!(
@@ -163,6 +218,7 @@ global_asm!(
 );
 
 unsafe extern "C" {
+    fn chained_frame(argument: u64) -> u64;
     fn deep_frames(argument: u64) -> u64;
     fn count_lost_registers(function: extern "C" fn(u64) -> u64, argument: u64) -> u64;
 }
@@ -188,4 +244,17 @@ pub extern "C" fn registers_lost_in_a_call() -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn registers_lost_in_an_exception() -> u64 {
     unsafe { count_lost_registers(guarded_deep_frames, 1) }
+}
+
+extern "C" fn run_chained_frame(argument: u64) -> u64 {
+    unsafe { chained_frame(argument) }
+}
+
+extern "C" fn guarded_chained_frame(argument: u64) -> u64 {
+    unsafe { crate::guard(run_chained_frame, argument) }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn registers_lost_in_a_chained_frame() -> u64 {
+    unsafe { count_lost_registers(guarded_chained_frame, 1) }
 }

@@ -170,3 +170,58 @@ pub extern "C" fn refused_then_taken(status: u64) -> u64 {
 pub extern "C" fn refused(status: u64) -> u64 {
     core::hint::black_box(unsafe { guard_refuse(in_finally, status) }) // not a tail call
 }
+
+// Four scopes, innermost first: a filter that refuses, a termination handler, an exception
+// handler, and around them a termination handler that the exception handler is still inside of.
+global_asm!(
+    ".globl nested_scopes",
+    ".def nested_scopes; .scl 2; .type 32; .endef",
+    ".seh_proc nested_scopes",
+    "nested_scopes:",
+    "sub rsp, 40",
+    ".seh_stackalloc 40",
+    ".seh_endprologue",
+    ".seh_handler __C_specific_handler, @unwind, @except",
+    "nested_outer_begin:",
+    "nop",
+    "nested_begin:",
+    "mov rax, rcx",
+    "mov rcx, rdx",
+    "call rax",
+    "nop",
+    "nested_end:",
+    "add rsp, 40",
+    "ret",
+    "nested_refused:", // never taken
+    "int3",
+    "nested_target:",
+    "mov eax, eax",
+    "bts rax, 63",
+    "nop",
+    "nested_outer_end:",
+    "add rsp, 40",
+    "ret",
+    ".seh_handlerdata",
+    ".long 4",
+    ".long nested_begin@IMGREL, nested_end@IMGREL",
+    ".long refuse_filter@IMGREL, nested_refused@IMGREL",
+    ".long nested_begin@IMGREL, nested_end@IMGREL, note_finally@IMGREL, 0",
+    ".long nested_begin@IMGREL, nested_end@IMGREL, 1, nested_target@IMGREL",
+    ".long nested_outer_begin@IMGREL, nested_outer_end@IMGREL, outer_finally@IMGREL, 0",
+    ".text",
+    ".seh_endproc",
+);
+
+unsafe extern "C" {
+    fn nested_scopes(function: Function, argument: u64) -> u64;
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn outer_finally(_abnormal: u64, _frame: u64) {
+    crate::Note(700);
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn raise_in_nested_scopes(status: u64) -> u64 {
+    unsafe { nested_scopes(crate::raise, status) }
+}
