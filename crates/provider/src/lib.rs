@@ -1,1 +1,39 @@
-//! To be written.
+//! What a SAN service provider uses to talk to the sanproxy driver.
+//!
+//! A [`Provider`] is one open file on the device. It asks for memory with [`Provider::register`]
+//! and gets a [`Registration`], which is released when it is dropped. The way to the driver is a
+//! [`Channel`]; every reply that comes through it is checked, length and content, before any of
+//! it is believed.
+//!
+//! ```
+//! # fn demo<C: sanproxy_provider::Channel>(channel: C) -> Result<(), sanproxy_provider::Error> {
+//! use sanproxy_provider::{Provider, RegisterOptions};
+//!
+//! let provider = Provider::open(channel)?;
+//! let memory = provider.register(&RegisterOptions::common_buffer(1 << 20).low_memory().map())?;
+//! memory.write_at(0, b"for the device")?;
+//! println!("the device finds it at {:#x}", memory.device_address());
+//! memory.release()?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod capabilities;
+mod channel;
+mod error;
+mod options;
+mod provider;
+mod registration;
+mod reply;
+mod statistics;
+
+pub use capabilities::{Capabilities, Interface};
+pub use channel::{Channel, MemoryFault};
+pub use error::Error;
+pub use options::RegisterOptions;
+pub use provider::{Location, Provider};
+pub use registration::{Piece, Registration, RegistrationReport};
+pub use sanproxy_abi::wire::Handle;
+pub use sanproxy_abi::{AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
+pub use statistics::Statistics;

@@ -1,0 +1,144 @@
+//! A provider: one open file on the device.
+
+use std::sync::Arc;
+
+use sanproxy_abi::wire::{
+    ByteCount, DeviceAddress, Handle, Header, LookupInput, LookupOutput, MoveInput,
+};
+use sanproxy_abi::{ControlCode, Status};
+
+use crate::registration::check_range;
+use crate::reply::{Check, ask};
+use crate::{Capabilities, Channel, Error, Interface, RegisterOptions, Registration, Statistics};
+
+/// Where a device address lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The registration.
+    pub handle: Handle,
+    /// The offset in it.
+    pub offset: u64,
+}
+
+/// One open file on the device.
+pub struct Provider<C: Channel> {
+    channel: Arc<C>,
+    interface: Interface,
+}
+
+impl<C: Channel> Provider<C> {
+    /// Takes an open channel and makes sure that both sides speak the same interface.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Version`] if they do not; [`Error::Refused`] if the driver answers nothing.
+    pub fn open(channel: C) -> Result<Self, Error> {
+        let header = Header::of::<Header>();
+        let reply: sanproxy_abi::wire::InterfaceOutput =
+            ask(&channel, ControlCode::QueryInterface, &header)?;
+        let interface = Interface::try_from(reply)?;
+        Ok(Self {
+            channel: Arc::new(channel),
+            interface,
+        })
+    }
+
+    /// The versions of the interface and of the driver.
+    #[must_use]
+    pub const fn interface(&self) -> Interface {
+        self.interface
+    }
+
+    /// The channel.
+    #[must_use]
+    pub fn channel(&self) -> &C {
+        &self.channel
+    }
+
+    /// What the device offers, and its limits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn capabilities(&self) -> Result<Capabilities, Error> {
+        let header = Header::of::<Header>();
+        let reply: sanproxy_abi::wire::CapabilitiesOutput =
+            ask(&self.channel, ControlCode::QueryCapabilities, &header)?;
+        Capabilities::try_from(reply)
+    }
+
+    /// Registers memory that the device can reach; it is released on drop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn register(&self, options: &RegisterOptions) -> Result<Registration<C>, Error> {
+        Registration::new(Arc::clone(&self.channel), options)
+    }
+
+    /// Which of this file's registrations holds a device address; `None` if none does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn lookup(&self, device_address: u64) -> Result<Option<Location>, Error> {
+        let input = LookupInput {
+            header: Header::of::<LookupInput>(),
+            device_address: DeviceAddress(device_address),
+        };
+        let reply: LookupOutput = match ask(&self.channel, ControlCode::Lookup, &input) {
+            Err(Error::Refused {
+                status: Status::NOT_FOUND,
+                ..
+            }) => return Ok(None),
+            other => other?,
+        };
+        Check(ControlCode::Lookup).that(reply.handle.0 != 0, "handle", 0_u64)?;
+        Ok(Some(Location {
+            handle: reply.handle,
+            offset: reply.offset.0,
+        }))
+    }
+
+    /// Copies inside the kernel from one registration to another, or within one: the ranges may
+    /// overlap. The driver mediates, so neither has to be mapped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`] if a range reaches beyond its registration; [`Error::Refused`] if
+    /// the driver thinks so.
+    pub fn copy(
+        &self,
+        (source, source_offset): (&Registration<C>, u64),
+        (destination, destination_offset): (&Registration<C>, u64),
+        length: u64,
+    ) -> Result<(), Error> {
+        check_range(source_offset, length, source.length())?;
+        check_range(destination_offset, length, destination.length())?;
+        if length == 0 {
+            return Ok(());
+        }
+        let input = MoveInput {
+            header: Header::of::<MoveInput>(),
+            source: source.handle(),
+            source_offset: ByteCount(source_offset),
+            destination: destination.handle(),
+            destination_offset: ByteCount(destination_offset),
+            length: ByteCount(length),
+        };
+        let _: Header = ask(&self.channel, ControlCode::Move, &input)?;
+        Ok(())
+    }
+
+    /// Counters of the device and of this file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn statistics(&self) -> Result<Statistics, Error> {
+        let header = Header::of::<Header>();
+        let reply: sanproxy_abi::wire::StatisticsOutput =
+            ask(&self.channel, ControlCode::Statistics, &header)?;
+        Statistics::try_from(reply)
+    }
+}

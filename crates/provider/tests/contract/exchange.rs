@@ -1,0 +1,200 @@
+//! The library with a driver that keeps the contract.
+
+use std::sync::Arc;
+
+use crate::model::Driver;
+use sanproxy_provider::{
+    ControlCode, Error, Handle, Kind, Location, Method, Provider, RegisterOptions, Status,
+};
+
+fn open() -> (Arc<Driver>, Provider<Arc<Driver>>) {
+    let driver = Arc::new(Driver::default());
+    let provider = Provider::open(Arc::clone(&driver)).unwrap();
+    (driver, provider)
+}
+
+#[test]
+fn open_asks_for_the_interface_version_first() {
+    let (driver, provider) = open();
+    assert_eq!(*driver.calls.borrow(), [ControlCode::QueryInterface]);
+    assert_eq!(provider.interface().driver, [0, 1, 0]);
+}
+
+#[test]
+fn capabilities_are_told() {
+    let capabilities = open().1.capabilities().unwrap();
+    assert!(capabilities.kinds.contains(Kind::Contiguous));
+    assert!(!capabilities.kinds.contains(Kind::UserBuffer));
+    assert_eq!(
+        (capabilities.dma_version, capabilities.address_width),
+        (Some(3), Some(32))
+    );
+}
+
+#[test]
+fn registration_is_released_when_dropped() {
+    let (driver, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::common_buffer(5000))
+        .unwrap();
+    assert_eq!(
+        (memory.length(), memory.pieces().len(), driver.live()),
+        (8192, 1, 1)
+    );
+    assert_eq!(
+        (memory.method(), memory.rung()),
+        (Method::AllocateCommonBufferEx, 0)
+    );
+    drop(memory);
+    assert_eq!(driver.live(), 0);
+}
+
+#[test]
+fn release_of_what_the_driver_lost_is_told() {
+    let (_, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::contiguous(4096))
+        .unwrap();
+    let other = provider
+        .register(&RegisterOptions::contiguous(4096))
+        .unwrap();
+    assert!(other.release().is_ok());
+    let handle = memory.handle();
+    let input = sanproxy_abi::wire::ReleaseInput {
+        header: sanproxy_abi::wire::Header::of::<sanproxy_abi::wire::ReleaseInput>(),
+        handle,
+    };
+    let bytes = zerocopy::IntoBytes::as_bytes(&input);
+    let channel: &dyn sanproxy_provider::Channel = provider.channel();
+    assert_eq!(
+        channel.control(ControlCode::Release.value(), bytes, &mut [0; 8]),
+        Ok(8)
+    );
+    assert_eq!(
+        memory.release().unwrap_err().status(),
+        Some(Status::INVALID_HANDLE)
+    );
+}
+
+#[test]
+fn registration_left_to_the_file_is_not_released() {
+    let (driver, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::contiguous(4096))
+        .unwrap();
+    assert_eq!(memory.into_handle(), Handle(1));
+    assert_eq!(driver.live(), 1);
+}
+
+#[test]
+fn mapped_memory_is_written_and_read_back_across_its_pieces() {
+    let (driver, provider) = open();
+    driver.pieces.set(40);
+    let options = RegisterOptions::common_buffer(40 * 4096)
+        .allow_pieces()
+        .map();
+    let memory = provider.register(&options).unwrap();
+    assert_eq!((memory.pieces().len(), memory.rung()), (40, 1));
+    let text: Vec<u8> = (0..10_000_u32).flat_map(u32::to_le_bytes).collect();
+    memory.write_at(4000, &text).unwrap();
+    let mut back = vec![0; text.len()];
+    memory.read_at(4000, &mut back).unwrap();
+    assert_eq!(back, text);
+    assert_eq!(memory.query().unwrap().pieces, memory.pieces());
+}
+
+#[test]
+fn access_beyond_the_registration_is_refused_without_touching_memory() {
+    let (_, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::common_buffer(4096).map())
+        .unwrap();
+    assert!(memory.write_at(4095, &[1]).is_ok());
+    assert!(memory.write_at(4096, &[]).is_ok());
+    for (offset, length) in [(4095, 2), (4096, 1), (u64::MAX, 1), (0, 4097)] {
+        let bytes = vec![0; usize::try_from(length).unwrap()];
+        let error = Error::OutOfBounds {
+            offset,
+            length,
+            available: 4096,
+        };
+        assert_eq!(memory.write_at(offset, &bytes), Err(error));
+    }
+}
+
+#[test]
+fn memory_that_is_not_mapped_cannot_be_read() {
+    let (_, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::common_buffer(4096))
+        .unwrap();
+    assert_eq!(memory.user_address(), None);
+    assert_eq!(memory.read_at(0, &mut [0]), Err(Error::NotMapped));
+}
+
+#[test]
+fn lookup_finds_the_registration_and_the_offset() {
+    let (_, provider) = open();
+    let memory = provider
+        .register(&RegisterOptions::common_buffer(8192))
+        .unwrap();
+    let found = provider.lookup(memory.device_address() + 5000).unwrap();
+    assert_eq!(
+        found,
+        Some(Location {
+            handle: memory.handle(),
+            offset: 5000
+        })
+    );
+    assert_eq!(provider.lookup(memory.device_address() + 8192), Ok(None));
+}
+
+#[test]
+fn copy_moves_bytes_between_registrations_and_stays_within_them() {
+    let (_, provider) = open();
+    let source = provider
+        .register(&RegisterOptions::common_buffer(4096).map())
+        .unwrap();
+    let target = provider
+        .register(&RegisterOptions::contiguous(4096).map())
+        .unwrap();
+    source.write_at(10, b"hello").unwrap();
+    provider.copy((&source, 10), (&target, 4091), 5).unwrap();
+    let mut bytes = [0; 5];
+    target.read_at(4091, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"hello");
+    assert!(matches!(
+        provider.copy((&source, 10), (&target, 4092), 5),
+        Err(Error::OutOfBounds {
+            offset: 4092,
+            length: 5,
+            available: 4096
+        })
+    ));
+}
+
+#[test]
+fn statistics_name_the_causes_of_failures() {
+    let (_, provider) = open();
+    assert!(
+        provider
+            .register(&RegisterOptions::common_buffer(0))
+            .is_err()
+    );
+    let statistics = provider.statistics().unwrap();
+    let causes: Vec<_> = statistics.failures().collect();
+    assert_eq!(causes, [(sanproxy_abi::Error::Length, 1)]);
+}
+
+#[test]
+fn refusal_says_status_name_and_cause_in_words() {
+    let (_, provider) = open();
+    let options = RegisterOptions::common_buffer(4096).boundary(5000);
+    let error = provider.register(&options).err().unwrap();
+    assert_eq!(error.status(), Some(Status::INVALID_PARAMETER));
+    assert_eq!(
+        error.to_string(),
+        "Register was refused with STATUS_INVALID_PARAMETER (0xC000000D): The boundary is not 0 or \
+         a power of two of at least a page and at least the length."
+    );
+}
