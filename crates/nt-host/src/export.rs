@@ -34,6 +34,7 @@ impl IrqlRule {
 }
 
 /// One exported routine.
+#[derive(Clone, Copy)]
 pub(crate) struct Export {
     /// Its exported name.
     pub(crate) name: &'static str,

@@ -133,6 +133,12 @@ impl Arena {
         &self.machine
     }
 
+    /// Whether there are so many mappings that only consecutive frames can still be mapped cheaply.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        self.lock().live.len() >= self.machine.config().guarded_mappings
+    }
+
     /// Maps frames and returns the address of the first byte.
     ///
     /// # Errors

@@ -18,6 +18,10 @@ use crate::run_map::RunMap;
 
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
+/// Up to so many frames are taken one by one where they may lie apart.
+const SCATTERED_PAGES: u64 = 4;
+/// Larger requests are served in so many runs at most.
+const PIECES: u64 = 3;
 
 /// Memory of one NUMA node, as ranges of physical byte addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +61,7 @@ impl Default for MachineConfig {
             nodes: vec![first, second],
             fill: Some(0xCC),
             seed: 1,
-            guarded_mappings: 8192,
+            guarded_mappings: 4096,
         }
     }
 }
@@ -202,6 +206,29 @@ impl Machine {
         if filled.is_err() {
             self.free_list(&list).ok()?;
             return None;
+        }
+        Some(list)
+    }
+
+    /// Allocates frames in a few runs: memory as it is after a while, without the cost of single pages.
+    #[must_use]
+    pub fn allocate_pieces(&self, request: &FrameRequest) -> Option<FrameList> {
+        if request.count <= SCATTERED_PAGES {
+            return self.allocate_scattered(request);
+        }
+        let mut list = FrameList::default();
+        let mut left = request.count;
+        for piece in (1..=PIECES).rev() {
+            let count = left.div_ceil(piece);
+            let Some(run) = self.allocate(&FrameRequest { count, ..*request }) else {
+                self.free_list(&list).ok()?;
+                return None;
+            };
+            list.push(run);
+            left -= count;
+            if left == 0 {
+                break;
+            }
         }
         Some(list)
     }
