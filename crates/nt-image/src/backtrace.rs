@@ -35,15 +35,15 @@ const MAXIMUM_FRAMES: usize = 64;
 #[must_use]
 pub fn backtrace() -> Vec<Frame> {
     match thread::top() {
-        Some(Boundary::Call(frame)) => frames(Context::at_call(frame)).0,
+        Some(Boundary::Call(frame)) => frames(&Context::at_call(frame)).0,
         Some(Boundary::Entry(_)) | None => Vec::new(),
     }
 }
 
 /// The frames of driver code that stopped with `context`, and what kept them from being complete.
-pub(crate) fn frames(context: Context) -> (Vec<Frame>, Option<Problem>) {
+pub(crate) fn frames(context: &Context) -> (Vec<Frame>, Option<Problem>) {
     let mut frames = Vec::new();
-    let mut context = context;
+    let mut context = *context;
     let mut entry = thread::innermost_entry();
     while let Some(call) = entry {
         if let Err(problem) = append(&mut frames, context, driver_stack(&context, call)) {

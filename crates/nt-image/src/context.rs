@@ -17,7 +17,7 @@ pub(crate) const RSP: usize = 4;
 #[repr(C, align(16))]
 pub(crate) struct Context {
     home: [u64; 6],
-    pub(crate) context_flags: u32,
+    pub(crate) flags_present: u32,
     pub(crate) mx_csr: u32,
     segments: [u16; 6],
     pub(crate) eflags: u32,
@@ -43,7 +43,7 @@ impl Context {
     pub(crate) fn empty() -> Self {
         Self {
             home: [0; 6],
-            context_flags: 0x0010_000f, // CONTEXT_FULL
+            flags_present: 0x0010_000f, // CONTEXT_FULL
             mx_csr: 0x1f80,
             segments: [0x33, 0x2b, 0x2b, 0x53, 0x2b, 0x2b],
             eflags: 0x202,

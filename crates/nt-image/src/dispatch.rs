@@ -131,7 +131,7 @@ impl Dispatch {
 
     /// The trap for this exception, if nothing handles it.
     pub(crate) fn trap(&self, problem: Option<Problem>) -> Trap {
-        let (backtrace, stuck) = backtrace::frames(self.origin);
+        let (backtrace, stuck) = backtrace::frames(&self.origin);
         Trap::Exception {
             code: self.record.code,
             parameters: self.record.parameters().to_vec(),

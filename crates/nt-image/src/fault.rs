@@ -178,7 +178,7 @@ fn redirect(signal: i32, information: &libc::siginfo_t, ucontext: &mut libc::uco
     let (low, high) = STACK.get();
     let top = entry.driver_rsp.get();
     let stack_valid = rsp >= low.saturating_add(DISPATCH_STACK) && rsp <= top && top <= high;
-    let near = rsp.abs_diff(address) < DISPATCH_STACK && address < low.saturating_add(4096);
+    let at_end = address.abs_diff(low) < DISPATCH_STACK && address.abs_diff(rsp) < DISPATCH_STACK;
     let place = if stack_valid {
         rsp - RED_ZONE
     } else {
@@ -194,7 +194,7 @@ fn redirect(signal: i32, information: &libc::siginfo_t, ucontext: &mut libc::uco
         instruction: rip,
         in_driver,
         stack_valid,
-        stack_overflow: near,
+        stack_overflow: at_end,
         context: Context::empty(),
     };
     match border {

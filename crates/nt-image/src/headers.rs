@@ -57,7 +57,7 @@ pub(crate) struct Headers {
     pub(crate) image_base: u64,
     pub(crate) entry: usize,
     pub(crate) size: usize,
-    pub(crate) headers_size: usize,
+    pub(crate) header_bytes: usize,
     pub(crate) section_alignment: usize,
     pub(crate) dll_characteristics: u16,
     pub(crate) relocations_stripped: bool,
@@ -107,7 +107,7 @@ impl Headers {
             image_base: reader.u64(optional + 24)?,
             entry: reader.u32(optional + 16)? as usize,
             size: reader.u32(optional + 56)? as usize,
-            headers_size: reader.u32(optional + 60)? as usize,
+            header_bytes: reader.u32(optional + 60)? as usize,
             section_alignment: reader.u32(optional + 32)? as usize,
             dll_characteristics: reader.u16(optional + 70)?,
             relocations_stripped: characteristics & 1 != 0,
@@ -159,7 +159,7 @@ impl Headers {
         )?;
         let alignment = self.section_alignment;
         refuse(!alignment.is_power_of_two(), "SectionAlignment", alignment)?;
-        let headers = self.headers_size;
+        let headers = self.header_bytes;
         refuse(
             headers == 0 || headers > self.size,
             "SizeOfHeaders",
@@ -183,7 +183,7 @@ impl Headers {
         count: usize,
     ) -> Result<(), LoadError> {
         let aligned = self.section_alignment >= PAGE;
-        let mut expected = self.headers_size.next_multiple_of(self.section_alignment);
+        let mut expected = self.header_bytes.next_multiple_of(self.section_alignment);
         for index in 0..count {
             let header = reader
                 .0
@@ -223,7 +223,7 @@ impl Headers {
     /// Lays the file out as it will be in memory.
     pub(crate) fn lay_out(&self, file: &[u8]) -> View {
         let mut view = View(vec![0; self.size]);
-        view.fill(0..self.headers_size, file);
+        view.fill(0..self.header_bytes, file);
         for (section, raw) in self.sections.iter().zip(&self.raw) {
             view.fill(
                 section.range.clone(),

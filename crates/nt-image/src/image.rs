@@ -194,7 +194,7 @@ fn protect(mapping: &Mapping, headers: &Headers) -> std::io::Result<()> {
     };
     if headers.section_alignment >= PAGE {
         mapping.protect(0..headers.size, Protection::default())?;
-        mapping.protect(0..headers.headers_size, read_only)?;
+        mapping.protect(0..headers.header_bytes, read_only)?;
         return headers
             .sections
             .iter()

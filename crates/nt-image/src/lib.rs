@@ -23,6 +23,9 @@
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
     reason = "host-side code on addresses; these lints exist for code linked into the driver"
 )]
 

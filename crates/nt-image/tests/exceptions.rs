@@ -5,7 +5,6 @@
     clippy::arithmetic_side_effects,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "test code: addresses, small numbers, and failing is what it is for"
 )]
@@ -256,6 +255,30 @@ fn stack_overflow_ends_the_call() {
     assert_eq!(code, 0xc000_00fd);
     assert!(problem.is_some());
     assert!(matches!(driver.run("count", &[]), Ok(42)));
+}
+
+#[test]
+fn fault_without_a_stack_ends_the_call_and_says_so() {
+    let driver = load();
+    let result = driver.run("guarded", &[driver.address("lose_stack"), 0x1000]);
+    let (code, parameters, _, problem) = exception(result);
+    assert_eq!(
+        (u64::from(code), parameters),
+        (ACCESS_VIOLATION, vec![1, 0xff8])
+    );
+    assert!(problem.is_some_and(|problem| problem.contains("stack pointer 0x1000")));
+}
+
+#[test]
+fn return_to_a_bad_address_is_unhandled_and_says_why() {
+    let driver = load();
+    let result = driver.run("smash_return_address", &[]);
+    let (code, _, symbols, problem) = exception(result);
+    assert_eq!(
+        (u64::from(code), symbols.first()),
+        (ACCESS_VIOLATION, Some(&"0x66".to_owned()))
+    );
+    assert!(problem.is_some(), "{symbols:?}");
 }
 
 #[test]

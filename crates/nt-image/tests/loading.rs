@@ -4,7 +4,6 @@
     clippy::as_conversions,
     clippy::arithmetic_side_effects,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "test code: addresses, small numbers, and failing is what it is for"
@@ -13,7 +12,7 @@
 #[expect(dead_code, reason = "the tests of exceptions use the rest")]
 mod driver;
 
-use driver::{file, load, resolve};
+use driver::{build, file, load, resolve};
 use nt_image::{Image, LoadError};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -176,6 +175,39 @@ fn writable_code_is_found_and_not_mapped_so() {
     assert_eq!(rules, ["V140"]);
     let code = image.base() + image.sections()[0].range.start as u64;
     assert_eq!(permissions(code).as_deref(), Some("r-xp"));
+}
+
+#[test]
+fn executable_import_table_is_found() {
+    let changed = load_changed(|file| {
+        // The second section, `.rdata`.
+        let bits = nt_headers(file) + 264 + 40 + 39;
+        file[bits] |= 0x20;
+    });
+    let image = changed.expect("it loads");
+    let rules: Vec<_> = image
+        .findings()
+        .iter()
+        .map(|finding| finding.rule)
+        .collect();
+    assert_eq!(rules, ["V142", "V142"]);
+}
+
+#[test]
+fn sections_that_share_pages_are_found_and_never_writable_and_executable() {
+    let file = build("unaligned-image", &["/ALIGN:512"]);
+    let image = Image::load("unaligned.sys", &file, &mut |_, name| resolve(name));
+    let image = image.expect("it loads");
+    assert!(
+        image
+            .findings()
+            .iter()
+            .any(|finding| finding.rule == "V141")
+    );
+    for page in (0..image.size() as u64).step_by(4096) {
+        let found = permissions(image.base() + page);
+        assert!(found.is_some_and(|it| &it[..3] != "rwx"), "page {page:#x}");
+    }
 }
 
 proptest! {

@@ -20,37 +20,36 @@ pub(crate) fn notes() -> Vec<u64> {
 /// The driver's file, built if need be.
 pub(crate) fn file() -> &'static [u8] {
     static FILE: OnceLock<Vec<u8>> = OnceLock::new();
-    FILE.get_or_init(|| {
-        let package = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/image");
-        let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("test-image");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .current_dir(package)
-            .args(["rustc", "--quiet", "--locked", "--offline"]);
-        cargo
-            .args(["--target", "x86_64-pc-windows-msvc", "--target-dir"])
-            .arg(&output);
-        cargo.args([
-            "--",
-            "-C",
-            "linker=rust-lld",
-            "-C",
-            "link-arg=/NODEFAULTLIB",
-        ]);
-        cargo.args([
-            "-C",
-            "link-arg=/ENTRY:DriverEntry",
-            "-C",
-            "link-arg=/SUBSYSTEM:NATIVE",
-        ]);
-        cargo
-            .args(["-C", "link-arg=/DRIVER"])
-            .env_remove("RUSTFLAGS");
-        let status = cargo.status().expect("cargo can be run");
-        assert!(status.success(), "the test driver does not build: {status}");
-        let file = output.join("x86_64-pc-windows-msvc/debug/test_image.dll");
-        std::fs::read(file).expect("the test driver has been built")
-    })
+    FILE.get_or_init(|| build("test-image", &[]))
+}
+
+/// Builds the driver in its own directory `name`, with more linker options.
+pub(crate) fn build(name: &str, options: &[&str]) -> Vec<u8> {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/image");
+    let output = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .current_dir(package)
+        .args(["rustc", "--quiet", "--locked", "--offline"]);
+    cargo
+        .args(["--target", "x86_64-pc-windows-msvc", "--target-dir"])
+        .arg(&output);
+    cargo
+        .args(["--", "-C", "linker=rust-lld"])
+        .env_remove("RUSTFLAGS");
+    let basic = [
+        "/NODEFAULTLIB",
+        "/ENTRY:DriverEntry",
+        "/SUBSYSTEM:NATIVE",
+        "/DRIVER",
+    ];
+    for option in basic.iter().chain(options) {
+        cargo.arg("-C").arg(format!("link-arg={option}"));
+    }
+    let status = cargo.status().expect("cargo can be run");
+    assert!(status.success(), "the test driver does not build: {status}");
+    let file = output.join("x86_64-pc-windows-msvc/debug/test_image.dll");
+    std::fs::read(file).expect("the test driver has been built")
 }
 
 /// Maps a fresh copy of the driver.
@@ -118,7 +117,6 @@ static ROUTINES: [Routine; 7] = [
     routine("__C_specific_handler", C_SPECIFIC_HANDLER),
 ];
 
-#[expect(clippy::too_many_arguments, reason = "that is the point")]
 extern "win64" fn sum13(
     p1: u64,
     p2: u64,

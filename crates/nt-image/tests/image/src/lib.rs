@@ -179,3 +179,23 @@ pub extern "C" fn guarded(function: extern "C" fn(u64) -> u64, argument: u64) ->
 pub extern "C" fn call_back(function: extern "C" fn(u64) -> u64, argument: u64) -> u64 {
     CallBack(function, argument) + 1000
 }
+
+#[unsafe(no_mangle)]
+pub extern "C" fn lose_stack(place: u64) -> u64 {
+    unsafe { asm!("mov rsp, {}", "push 1", in(reg) place, options(noreturn)) }
+}
+
+/// Returns to a bad address, with nonsense further up.
+#[unsafe(no_mangle)]
+pub extern "C" fn smash_return_address() -> u64 {
+    unsafe {
+        asm!(
+            "push 0x77",
+            "push 0x77",
+            "push 0x77",
+            "push 0x66",
+            "ret",
+            options(noreturn)
+        )
+    }
+}
