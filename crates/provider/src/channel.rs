@@ -1,5 +1,6 @@
 //! The way to the driver: control requests, and the memory of the process that made them.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use sanproxy_abi::Status;
@@ -54,4 +55,4 @@ macro_rules! forward {
     };
 }
 
-forward!(&C, Arc<C>, Box<C>);
+forward!(&C, Arc<C>, Rc<C>, Box<C>);

@@ -1,15 +1,15 @@
 //! The library with a driver that keeps the contract.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::Driver;
 use sanproxy_provider::{
     ControlCode, Error, Handle, Kind, Location, Method, Provider, RegisterOptions, Status,
 };
 
-fn open() -> (Arc<Driver>, Provider<Arc<Driver>>) {
-    let driver = Arc::new(Driver::default());
-    let provider = Provider::open(Arc::clone(&driver)).unwrap();
+fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
+    let driver = Rc::new(Driver::default());
+    let provider = Provider::open(Rc::clone(&driver)).unwrap();
     (driver, provider)
 }
 

@@ -1,6 +1,6 @@
 //! The library with a driver that breaks the contract: nothing of it is believed (C61).
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::model::Driver;
 use proptest::prelude::*;
@@ -11,9 +11,9 @@ use sanproxy_abi::wire::{
 };
 use sanproxy_provider::{ControlCode, Error, Provider, RegisterOptions};
 
-fn open() -> (Arc<Driver>, Provider<Arc<Driver>>) {
-    let driver = Arc::new(Driver::default());
-    let provider = Provider::open(Arc::clone(&driver)).unwrap();
+fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
+    let driver = Rc::new(Driver::default());
+    let provider = Provider::open(Rc::clone(&driver)).unwrap();
     (driver, provider)
 }
 
@@ -104,7 +104,7 @@ fn reply_header_with_one_field_wrong_is_not_believed() {
 fn mapping_that_was_not_asked_for_is_not_believed() {
     let (driver, provider) = open();
     driver.spoil_reply(ControlCode::Register, |r: &mut RegisterOutput| {
-        r.user_address.0 = 4096
+        r.user_address.0 = 4096;
     });
     let result = provider.register(&RegisterOptions::common_buffer(4096));
     assert_eq!(field(result), "user_address");
@@ -156,11 +156,11 @@ fn pieces_with_one_field_wrong_are_not_believed() {
 
 #[test]
 fn interface_of_another_major_version_is_refused() {
-    let driver = Arc::new(Driver::default());
+    let driver = Rc::new(Driver::default());
     driver.spoil_reply(ControlCode::QueryInterface, |r: &mut InterfaceOutput| {
         r.interface_major = 2;
     });
-    let error = Provider::open(Arc::clone(&driver)).err().unwrap();
+    let error = Provider::open(Rc::clone(&driver)).err().unwrap();
     assert_eq!(error, Error::Version { major: 2, minor: 0 });
 }
 
@@ -216,7 +216,7 @@ fn lookup_that_finds_nothing_and_says_success_is_not_believed() {
         .register(&RegisterOptions::common_buffer(4096))
         .unwrap();
     driver.spoil_reply(ControlCode::Lookup, |r: &mut LookupOutput| {
-        r.handle = Handle(0)
+        r.handle = Handle(0);
     });
     assert_eq!(field(provider.lookup(memory.device_address())), "handle");
 }

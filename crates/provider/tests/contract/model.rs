@@ -132,7 +132,7 @@ impl Driver {
             pieces: PieceIndex(pieces),
             method: Choice(method.value()),
             cache: Choice(request.cache.value()),
-            node: NodeNumber(request.node.map_or(ANY_NODE, |node| node.number())),
+            node: NodeNumber(request.node.map_or(ANY_NODE, sanproxy_abi::Node::number)),
             address_kind: Choice(AddressKind::Logical.value()),
             rung: u32::from(pieces > 1),
         }
