@@ -1,0 +1,689 @@
+/*
+ * sanproxy.h: the contract between the sanproxy driver and the programs that use it.
+ *
+ * Generated from crates/abi: cargo run -p sanproxy-header > include/sanproxy.h
+ * Do not edit.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * How to use it: find the device by its interface class, open it for reading and writing, and send
+ * the control codes below with DeviceIoControl. The input and output buffers are exactly the structs
+ * named with each code: no longer, no shorter. Every struct begins with a SANPROXY_HEADER; fill that
+ * of the input with SANPROXY_HEADER_OF, and zero all reserved fields. What a program registers
+ * belongs to the file it opened, and goes when that is closed.
+ *
+ * The structs have the same layout in 32-bit and 64-bit programs.
+ */
+#ifndef SANPROXY_H
+#define SANPROXY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__cplusplus)
+#define SANPROXY_ASSERT(name, condition) static_assert(condition, #name)
+#elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define SANPROXY_ASSERT(name, condition) _Static_assert(condition, #name)
+#else
+#define SANPROXY_ASSERT(name, condition) typedef char sanproxy_assert_##name[(condition) ? 1 : -1]
+#endif
+
+/* ---- Versions and limits ---- */
+
+/* The version of the structs, in every header. */
+#define SANPROXY_WIRE_VERSION 0x1u
+/* The major version of the interface: another one means that old programs do not work. */
+#define SANPROXY_INTERFACE_MAJOR 0x1u
+/* The minor version of the interface: a higher one only adds. */
+#define SANPROXY_INTERFACE_MINOR 0x0u
+/* The size of a page, the unit in which memory is registered. */
+#define SANPROXY_PAGE_SIZE 0x1000u
+/* How many pieces one SANPROXY_QUERY_REGISTRATION_OUTPUT can hold. */
+#define SANPROXY_PIECES_PER_REPLY 0x20u
+/* How many failure counters a SANPROXY_STATISTICS_OUTPUT holds. */
+#define SANPROXY_FAILURE_COUNTERS 0x30u
+/* The node number that stands for any node. */
+#define SANPROXY_ANY_NODE 0xFFFFFFFFu
+/* The largest alignment that can be asked for. */
+#define SANPROXY_LARGEST_ALIGNMENT 0x40000000u
+/* The highest device address of low memory. */
+#define SANPROXY_LOW_MEMORY_HIGHEST 0xFFFFFFFFu
+
+/* ---- The device interface class ---- */
+
+/* An initialiser of a GUID: how programs find the device. */
+#define SANPROXY_INTERFACE_CLASS \
+    { 0xE13F37E5u, 0xB50B, 0x4C9C, { 0x92, 0x2D, 0x68, 0xE0, 0x3B, 0x47, 0x71, 0x9D } }
+
+#if defined(DEFINE_GUID)
+/* Include <initguid.h> before this file in one source file, so that it is defined there. */
+DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
+    0x92, 0x2D, 0x68, 0xE0, 0x3B, 0x47, 0x71, 0x9D);
+#endif
+
+/* ---- Kind ---- */
+
+/* Where the memory of a registration comes from. */
+
+/* A common buffer of the device's DMA adapter: the default for RDMA and messages. */
+#define SANPROXY_KIND_COMMON_BUFFER 1u
+/* Physically contiguous memory from the memory manager. */
+#define SANPROXY_KIND_CONTIGUOUS 2u
+/* Several contiguous ranges up to a total. Reserved: not offered by this version. */
+#define SANPROXY_KIND_HOST_MEMORY_BUFFER 3u
+/* The caller's own pages. Reserved: not offered by this version. */
+#define SANPROXY_KIND_USER_BUFFER 4u
+
+/* ---- RegisterFlags ---- */
+
+/* Flags of a register request, or-ed together. Undefined bits are zero. */
+
+/* Map the memory into the calling process. */
+#define SANPROXY_REGISTER_MAP 1u
+/* Below 4 GiB as the device sees it, or fail. */
+#define SANPROXY_REGISTER_LOW_MEMORY 2u
+/* If one block cannot be had, several smaller ones will do. */
+#define SANPROXY_REGISTER_ALLOW_PIECES 4u
+/* If the node has no memory left, another one will do. */
+#define SANPROXY_REGISTER_ALLOW_OTHER_NODE 8u
+
+/* ---- CacheType ---- */
+
+/* How the processor caches the memory; the numbers of MEMORY_CACHING_TYPE. */
+
+/* Not cached. */
+#define SANPROXY_CACHE_NONCACHED 0u
+/* Cached. */
+#define SANPROXY_CACHE_CACHED 1u
+/* Not cached; writes may be combined. */
+#define SANPROXY_CACHE_WRITE_COMBINED 2u
+
+/* ---- Method ---- */
+
+/* The system routine that memory came from. */
+
+/* None: there is no adapter. */
+#define SANPROXY_METHOD_NONE 0u
+/* The driver's own reserve of common buffers, taken when the device started. */
+#define SANPROXY_METHOD_RESERVE 1u
+/* AllocateCommonBuffer. */
+#define SANPROXY_METHOD_ALLOCATE_COMMON_BUFFER 2u
+/* AllocateCommonBufferEx. */
+#define SANPROXY_METHOD_ALLOCATE_COMMON_BUFFER_EX 3u
+/* AllocateCommonBufferWithBounds. */
+#define SANPROXY_METHOD_ALLOCATE_COMMON_BUFFER_WITH_BOUNDS 4u
+/* AllocateCommonBufferVector. */
+#define SANPROXY_METHOD_ALLOCATE_COMMON_BUFFER_VECTOR 5u
+/* MmAllocateContiguousNodeMemory. */
+#define SANPROXY_METHOD_CONTIGUOUS_NODE 6u
+/* MmAllocateContiguousMemorySpecifyCache. */
+#define SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE 7u
+/* MmAllocateContiguousMemorySpecifyCacheNode. */
+#define SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE_NODE 8u
+
+/* ---- AddressKind ---- */
+
+/* What the addresses of a registration are. */
+
+/* No address is given. */
+#define SANPROXY_ADDRESS_NONE 0u
+/* Logical addresses from the DMA adapter: what the device has to use. */
+#define SANPROXY_ADDRESS_LOGICAL 1u
+/* Physical addresses: contiguous memory on a device without an adapter. */
+#define SANPROXY_ADDRESS_PHYSICAL 2u
+
+/* Begins every request and every reply. */
+typedef struct SANPROXY_HEADER {
+    /* The size of the whole struct in bytes. */
+    uint32_t size;
+    /* SANPROXY_WIRE_VERSION. */
+    uint16_t version;
+    /* Zero. */
+    uint16_t reserved;
+} SANPROXY_HEADER;
+
+SANPROXY_ASSERT(size_of_SANPROXY_HEADER, sizeof(SANPROXY_HEADER) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_HEADER_size, offsetof(SANPROXY_HEADER, size) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_HEADER_version, offsetof(SANPROXY_HEADER, version) == 4);
+SANPROXY_ASSERT(offset_of_SANPROXY_HEADER_reserved, offsetof(SANPROXY_HEADER, reserved) == 6);
+
+/* An initialiser of the header of a struct of this type. */
+#define SANPROXY_HEADER_OF(type) \
+    { (uint32_t)sizeof(type), SANPROXY_WIRE_VERSION, 0 }
+
+/* Which interface version the driver speaks. A program written for the same major version and
+ * a lower or equal minor version works with it.
+ */
+typedef struct SANPROXY_INTERFACE_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The major version of the interface. */
+    uint16_t interface_major;
+    /* The minor version of the interface. */
+    uint16_t interface_minor;
+    /* Zero. */
+    uint32_t reserved;
+    /* The version of the driver, first number. */
+    uint32_t driver_major;
+    /* The version of the driver, second number. */
+    uint32_t driver_minor;
+    /* The version of the driver, third number. */
+    uint32_t driver_patch;
+    /* Zero. */
+    uint32_t reserved_end;
+} SANPROXY_INTERFACE_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_INTERFACE_OUTPUT, sizeof(SANPROXY_INTERFACE_OUTPUT) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_header, offsetof(SANPROXY_INTERFACE_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_interface_major, offsetof(SANPROXY_INTERFACE_OUTPUT, interface_major) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_interface_minor, offsetof(SANPROXY_INTERFACE_OUTPUT, interface_minor) == 10);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_reserved, offsetof(SANPROXY_INTERFACE_OUTPUT, reserved) == 12);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_driver_major, offsetof(SANPROXY_INTERFACE_OUTPUT, driver_major) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_driver_minor, offsetof(SANPROXY_INTERFACE_OUTPUT, driver_minor) == 20);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_driver_patch, offsetof(SANPROXY_INTERFACE_OUTPUT, driver_patch) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_INTERFACE_OUTPUT_reserved_end, offsetof(SANPROXY_INTERFACE_OUTPUT, reserved_end) == 28);
+
+/* What the device offers, and its limits. */
+typedef struct SANPROXY_CAPABILITIES_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The kinds of memory offered: bit n stands for kind n. */
+    uint32_t kinds;
+    /* The version of the DMA interface: 1, 2, 3, or 0 if there is no adapter. */
+    uint32_t dma_version;
+    /* How many address bits the device has; 0 if unknown. */
+    uint32_t address_width;
+    /* The size of the adapter's table of operations in bytes; 0 if there is no adapter. */
+    uint32_t dma_operations_size;
+    /* The routine that common buffers come from (SANPROXY_METHOD_...). */
+    uint32_t common_buffer_method;
+    /* The map registers that the adapter offers. */
+    uint32_t map_registers;
+    /* The highest NUMA node. */
+    uint32_t highest_node;
+    /* The size of a page in bytes: the unit of registration. */
+    uint32_t page_size;
+    /* The longest single registration in bytes. */
+    uint64_t longest_registration;
+    /* How many bytes one open file can have registered. */
+    uint64_t bytes_per_file;
+    /* How many registrations one open file can have. */
+    uint64_t count_per_file;
+    /* How many bytes all files together can have registered. */
+    uint64_t bytes_per_device;
+    /* How many registrations all files together can have. */
+    uint64_t count_per_device;
+    /* The size of the driver's reserve of common buffers. */
+    uint64_t reserve_bytes;
+    /* Zero. */
+    uint32_t reserved;
+    /* Zero. */
+    uint32_t reserved_end;
+} SANPROXY_CAPABILITIES_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_CAPABILITIES_OUTPUT, sizeof(SANPROXY_CAPABILITIES_OUTPUT) == 96);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_header, offsetof(SANPROXY_CAPABILITIES_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_kinds, offsetof(SANPROXY_CAPABILITIES_OUTPUT, kinds) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_dma_version, offsetof(SANPROXY_CAPABILITIES_OUTPUT, dma_version) == 12);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_address_width, offsetof(SANPROXY_CAPABILITIES_OUTPUT, address_width) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_dma_operations_size, offsetof(SANPROXY_CAPABILITIES_OUTPUT, dma_operations_size) == 20);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_common_buffer_method, offsetof(SANPROXY_CAPABILITIES_OUTPUT, common_buffer_method) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_map_registers, offsetof(SANPROXY_CAPABILITIES_OUTPUT, map_registers) == 28);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_highest_node, offsetof(SANPROXY_CAPABILITIES_OUTPUT, highest_node) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_page_size, offsetof(SANPROXY_CAPABILITIES_OUTPUT, page_size) == 36);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_longest_registration, offsetof(SANPROXY_CAPABILITIES_OUTPUT, longest_registration) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_bytes_per_file, offsetof(SANPROXY_CAPABILITIES_OUTPUT, bytes_per_file) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_count_per_file, offsetof(SANPROXY_CAPABILITIES_OUTPUT, count_per_file) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_bytes_per_device, offsetof(SANPROXY_CAPABILITIES_OUTPUT, bytes_per_device) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_count_per_device, offsetof(SANPROXY_CAPABILITIES_OUTPUT, count_per_device) == 72);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_reserve_bytes, offsetof(SANPROXY_CAPABILITIES_OUTPUT, reserve_bytes) == 80);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_reserved, offsetof(SANPROXY_CAPABILITIES_OUTPUT, reserved) == 88);
+SANPROXY_ASSERT(offset_of_SANPROXY_CAPABILITIES_OUTPUT_reserved_end, offsetof(SANPROXY_CAPABILITIES_OUTPUT, reserved_end) == 92);
+
+/* Asks for memory that the device can reach.
+ *
+ * The bounds are of the device address for common buffers, and for contiguous memory if the
+ * device has an adapter; of the physical address otherwise.
+ */
+typedef struct SANPROXY_REGISTER_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The kind of memory (SANPROXY_KIND_...). */
+    uint32_t kind;
+    /* Flags (SANPROXY_REGISTER_...). */
+    uint32_t flags;
+    /* How many bytes; rounded up to whole pages. */
+    uint64_t length;
+    /* The lowest address allowed; 0 for no bound. */
+    uint64_t lowest;
+    /* The highest address allowed, inclusive; UINT64_MAX for no bound. */
+    uint64_t highest;
+    /* The memory crosses no multiple of this: 0 for no boundary, or a power of two, at least
+     * a page and at least the length.
+     */
+    uint64_t boundary;
+    /* The memory begins at a multiple of this: 0 for a page, or a power of two up to 1 GiB. */
+    uint64_t alignment;
+    /* The cache type wanted (SANPROXY_CACHE_...). */
+    uint32_t cache;
+    /* The NUMA node wanted, or SANPROXY_ANY_NODE. */
+    uint32_t node;
+} SANPROXY_REGISTER_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_REGISTER_INPUT, sizeof(SANPROXY_REGISTER_INPUT) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_header, offsetof(SANPROXY_REGISTER_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_kind, offsetof(SANPROXY_REGISTER_INPUT, kind) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_flags, offsetof(SANPROXY_REGISTER_INPUT, flags) == 12);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_length, offsetof(SANPROXY_REGISTER_INPUT, length) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_lowest, offsetof(SANPROXY_REGISTER_INPUT, lowest) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_highest, offsetof(SANPROXY_REGISTER_INPUT, highest) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_boundary, offsetof(SANPROXY_REGISTER_INPUT, boundary) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_alignment, offsetof(SANPROXY_REGISTER_INPUT, alignment) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_cache, offsetof(SANPROXY_REGISTER_INPUT, cache) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_node, offsetof(SANPROXY_REGISTER_INPUT, node) == 60);
+
+/* A new registration. The memory is zeroed. */
+typedef struct SANPROXY_REGISTER_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Names the registration. */
+    uint64_t handle;
+    /* How many bytes: whole pages. */
+    uint64_t length;
+    /* Where the device finds the first piece. */
+    uint64_t device_address;
+    /* Where the process finds the first piece; 0 if it is not mapped. */
+    uint64_t user_address;
+    /* How many pieces there are. */
+    uint32_t pieces;
+    /* The routine that the memory came from (SANPROXY_METHOD_...). */
+    uint32_t method;
+    /* The cache type that the memory has (SANPROXY_CACHE_...). */
+    uint32_t cache;
+    /* The NUMA node that was asked of the system, or SANPROXY_ANY_NODE. */
+    uint32_t node;
+    /* What the addresses are (SANPROXY_ADDRESS_...). */
+    uint32_t address_kind;
+    /* 0 if the memory is as asked, or the step of the ladder that succeeded. */
+    uint32_t rung;
+} SANPROXY_REGISTER_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_REGISTER_OUTPUT, sizeof(SANPROXY_REGISTER_OUTPUT) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_header, offsetof(SANPROXY_REGISTER_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_handle, offsetof(SANPROXY_REGISTER_OUTPUT, handle) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_length, offsetof(SANPROXY_REGISTER_OUTPUT, length) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_device_address, offsetof(SANPROXY_REGISTER_OUTPUT, device_address) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_user_address, offsetof(SANPROXY_REGISTER_OUTPUT, user_address) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_pieces, offsetof(SANPROXY_REGISTER_OUTPUT, pieces) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_method, offsetof(SANPROXY_REGISTER_OUTPUT, method) == 44);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_cache, offsetof(SANPROXY_REGISTER_OUTPUT, cache) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_node, offsetof(SANPROXY_REGISTER_OUTPUT, node) == 52);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_address_kind, offsetof(SANPROXY_REGISTER_OUTPUT, address_kind) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_OUTPUT_rung, offsetof(SANPROXY_REGISTER_OUTPUT, rung) == 60);
+
+/* Asks for the pieces of a registration. */
+typedef struct SANPROXY_QUERY_REGISTRATION_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The registration. */
+    uint64_t handle;
+    /* The first piece wanted, counted from 0. */
+    uint32_t first_piece;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_QUERY_REGISTRATION_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_QUERY_REGISTRATION_INPUT, sizeof(SANPROXY_QUERY_REGISTRATION_INPUT) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_INPUT_header, offsetof(SANPROXY_QUERY_REGISTRATION_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_INPUT_handle, offsetof(SANPROXY_QUERY_REGISTRATION_INPUT, handle) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_INPUT_first_piece, offsetof(SANPROXY_QUERY_REGISTRATION_INPUT, first_piece) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_INPUT_reserved, offsetof(SANPROXY_QUERY_REGISTRATION_INPUT, reserved) == 20);
+
+/* One piece of a registration: contiguous for the device. */
+typedef struct SANPROXY_PIECE {
+    /* Where the device finds it. */
+    uint64_t device_address;
+    /* How many bytes. */
+    uint64_t length;
+    /* Where the process finds it; 0 if it is not mapped. */
+    uint64_t user_address;
+} SANPROXY_PIECE;
+
+SANPROXY_ASSERT(size_of_SANPROXY_PIECE, sizeof(SANPROXY_PIECE) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_PIECE_device_address, offsetof(SANPROXY_PIECE, device_address) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_PIECE_length, offsetof(SANPROXY_PIECE, length) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_PIECE_user_address, offsetof(SANPROXY_PIECE, user_address) == 16);
+
+/* Some pieces of a registration. */
+typedef struct SANPROXY_QUERY_REGISTRATION_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* How many pieces the registration has. */
+    uint32_t total;
+    /* How many of them are in this reply. */
+    uint32_t returned;
+    /* The kind of memory (SANPROXY_KIND_...). */
+    uint32_t kind;
+    /* The flags of the registration (SANPROXY_REGISTER_...). */
+    uint32_t flags;
+    /* How many bytes the whole registration has. */
+    uint64_t length;
+    /* The pieces; the rest is zero. */
+    SANPROXY_PIECE pieces[32];
+} SANPROXY_QUERY_REGISTRATION_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_QUERY_REGISTRATION_OUTPUT, sizeof(SANPROXY_QUERY_REGISTRATION_OUTPUT) == 800);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_header, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_total, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, total) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_returned, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, returned) == 12);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_kind, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, kind) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_flags, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, flags) == 20);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_length, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, length) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_QUERY_REGISTRATION_OUTPUT_pieces, offsetof(SANPROXY_QUERY_REGISTRATION_OUTPUT, pieces) == 32);
+
+/* Releases a registration: its mapping, then its memory. */
+typedef struct SANPROXY_RELEASE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The registration. */
+    uint64_t handle;
+} SANPROXY_RELEASE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_RELEASE_INPUT, sizeof(SANPROXY_RELEASE_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_RELEASE_INPUT_header, offsetof(SANPROXY_RELEASE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_RELEASE_INPUT_handle, offsetof(SANPROXY_RELEASE_INPUT, handle) == 8);
+
+/* Counters of the device and of this file. */
+typedef struct SANPROXY_STATISTICS_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Registrations of the device now. */
+    uint64_t live_registrations;
+    /* Bytes registered of the device now. */
+    uint64_t live_bytes;
+    /* The most registrations there ever were at once since the device started. */
+    uint64_t peak_registrations;
+    /* The most bytes there ever were at once since the device started. */
+    uint64_t peak_bytes;
+    /* Registrations made since the device started. */
+    uint64_t made;
+    /* Registrations released since the device started. */
+    uint64_t released;
+    /* Registrations of this file now. */
+    uint64_t file_registrations;
+    /* Bytes registered of this file now. */
+    uint64_t file_bytes;
+    /* Requests that failed, by cause (SANPROXY_FAILURE_...); the rest is zero. */
+    uint64_t failures[48];
+} SANPROXY_STATISTICS_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_STATISTICS_OUTPUT, sizeof(SANPROXY_STATISTICS_OUTPUT) == 456);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_header, offsetof(SANPROXY_STATISTICS_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_live_registrations, offsetof(SANPROXY_STATISTICS_OUTPUT, live_registrations) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_live_bytes, offsetof(SANPROXY_STATISTICS_OUTPUT, live_bytes) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_peak_registrations, offsetof(SANPROXY_STATISTICS_OUTPUT, peak_registrations) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_peak_bytes, offsetof(SANPROXY_STATISTICS_OUTPUT, peak_bytes) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_made, offsetof(SANPROXY_STATISTICS_OUTPUT, made) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_released, offsetof(SANPROXY_STATISTICS_OUTPUT, released) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_file_registrations, offsetof(SANPROXY_STATISTICS_OUTPUT, file_registrations) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_file_bytes, offsetof(SANPROXY_STATISTICS_OUTPUT, file_bytes) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_failures, offsetof(SANPROXY_STATISTICS_OUTPUT, failures) == 72);
+
+/* Asks which of the caller's own registrations holds a device address. */
+typedef struct SANPROXY_LOOKUP_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The address. It is looked up and never acted on. */
+    uint64_t device_address;
+} SANPROXY_LOOKUP_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_LOOKUP_INPUT, sizeof(SANPROXY_LOOKUP_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_INPUT_header, offsetof(SANPROXY_LOOKUP_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_INPUT_device_address, offsetof(SANPROXY_LOOKUP_INPUT, device_address) == 8);
+
+/* The registration that holds the address. */
+typedef struct SANPROXY_LOOKUP_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The registration. */
+    uint64_t handle;
+    /* The address's offset from the start of the registration. */
+    uint64_t offset;
+} SANPROXY_LOOKUP_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_LOOKUP_OUTPUT, sizeof(SANPROXY_LOOKUP_OUTPUT) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_header, offsetof(SANPROXY_LOOKUP_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_handle, offsetof(SANPROXY_LOOKUP_OUTPUT, handle) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_offset, offsetof(SANPROXY_LOOKUP_OUTPUT, offset) == 16);
+
+/* Copies between two of the caller's own registrations, which may be one, as memmove does. */
+typedef struct SANPROXY_MOVE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Where to read. */
+    uint64_t source;
+    /* Where in it. */
+    uint64_t source_offset;
+    /* Where to write. */
+    uint64_t destination;
+    /* Where in it. */
+    uint64_t destination_offset;
+    /* How many bytes; not zero. */
+    uint64_t length;
+} SANPROXY_MOVE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_MOVE_INPUT, sizeof(SANPROXY_MOVE_INPUT) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_header, offsetof(SANPROXY_MOVE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_source, offsetof(SANPROXY_MOVE_INPUT, source) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_source_offset, offsetof(SANPROXY_MOVE_INPUT, source_offset) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_destination, offsetof(SANPROXY_MOVE_INPUT, destination) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_destination_offset, offsetof(SANPROXY_MOVE_INPUT, destination_offset) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_length, offsetof(SANPROXY_MOVE_INPUT, length) == 40);
+
+/* ---- Control codes ---- */
+
+/* All need read and write access to the device, and all are METHOD_BUFFERED. */
+
+/* Which interface version the driver speaks.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_INTERFACE_OUTPUT.
+ */
+#define IOCTL_SANPROXY_QUERY_INTERFACE 0x8A5AE000u
+
+/* What the device offers, and its limits.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_CAPABILITIES_OUTPUT.
+ */
+#define IOCTL_SANPROXY_QUERY_CAPABILITIES 0x8A5AE004u
+
+/* Registers memory that the device can reach.
+ * Input: SANPROXY_REGISTER_INPUT.
+ * Output: SANPROXY_REGISTER_OUTPUT.
+ */
+#define IOCTL_SANPROXY_REGISTER 0x8A5AE008u
+
+/* The pieces of a registration.
+ * Input: SANPROXY_QUERY_REGISTRATION_INPUT.
+ * Output: SANPROXY_QUERY_REGISTRATION_OUTPUT.
+ */
+#define IOCTL_SANPROXY_QUERY_REGISTRATION 0x8A5AE00Cu
+
+/* Releases a registration.
+ * Input: SANPROXY_RELEASE_INPUT.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_RELEASE 0x8A5AE010u
+
+/* Counters of the device and of this file.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_STATISTICS_OUTPUT.
+ */
+#define IOCTL_SANPROXY_STATISTICS 0x8A5AE014u
+
+/* Finds the caller's own registration that holds a device address.
+ * Input: SANPROXY_LOOKUP_INPUT.
+ * Output: SANPROXY_LOOKUP_OUTPUT.
+ */
+#define IOCTL_SANPROXY_LOOKUP 0x8A5AE018u
+
+/* Copies between two of the caller's own registrations.
+ * Input: SANPROXY_MOVE_INPUT.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_MOVE 0x8A5AE01Cu
+
+#if defined(CTL_CODE) && defined(METHOD_BUFFERED)
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_CAPABILITIES, IOCTL_SANPROXY_QUERY_CAPABILITIES ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x801, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER, IOCTL_SANPROXY_REGISTER ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x802, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_REGISTRATION, IOCTL_SANPROXY_QUERY_REGISTRATION ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x803, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_RELEASE, IOCTL_SANPROXY_RELEASE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x804, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_STATISTICS, IOCTL_SANPROXY_STATISTICS ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x805, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_LOOKUP, IOCTL_SANPROXY_LOOKUP ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x806, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MOVE, IOCTL_SANPROXY_MOVE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x807, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+#endif
+
+/* ---- How the driver answers ---- */
+
+/* The NTSTATUS of a request; DeviceIoControl turns it into a Windows error.
+ *
+ * STATUS_SUCCESS (0x00000000)
+ *     The request was carried out.
+ * STATUS_INFO_LENGTH_MISMATCH (0xC0000004)
+ *     The length of the input or output buffer is not the size of the struct.
+ *     - The input is not exactly as long as the input struct of the control code.
+ *     - The output buffer is not exactly as long as the output struct of the control code.
+ * STATUS_INVALID_HANDLE (0xC0000008)
+ *     No live registration of this file has that handle.
+ *     - The handle names no live registration of this file.
+ * STATUS_INVALID_PARAMETER (0xC000000D)
+ *     A value in the request is out of its range.
+ *     - The size in the header is not the size of the struct.
+ *     - A reserved field or an undefined flag is not zero.
+ *     - The kind of memory is unknown; 1 is a common buffer, 2 is contiguous memory.
+ *     - The length is zero or more than the longest registration.
+ *     - The boundary is not 0 or a power of two of at least a page and at least the length.
+ *     - The alignment is not 0 or a power of two up to 1 GiB.
+ *     - The bounds leave no room for the length.
+ *     - The cache type is unknown; 0 is not cached, 1 is cached, 2 is write-combined.
+ *     - The machine has no such NUMA node; the capabilities say which is the highest.
+ *     - The offset and length reach beyond the registration, or the first piece is not there.
+ * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
+ *     The driver does not know the control code.
+ *     - The control code is unknown; the known ones are listed in the header.
+ * STATUS_ACCESS_DENIED (0xC0000022)
+ *     Memory can be mapped only into the process that opened the file.
+ *     - Mapping was asked from a process other than the one that opened the file.
+ * STATUS_QUOTA_EXCEEDED (0xC0000044)
+ *     A limit on bytes or registrations is reached.
+ *     - The file would have more bytes or registrations than one file can have.
+ *     - All files together would have more bytes or registrations than the device can have.
+ * STATUS_DELETE_PENDING (0xC0000056)
+ *     The device is being removed.
+ *     - The device is removed, or its removal has begun.
+ * STATUS_REVISION_MISMATCH (0xC0000059)
+ *     The driver speaks another version of the wire structs.
+ *     - The version in the header is not 1.
+ * STATUS_INSUFFICIENT_RESOURCES (0xC000009A)
+ *     The system has no such memory left.
+ *     - The system has no memory left that fits the request.
+ *     - The memory could not be mapped into the process.
+ * STATUS_DEVICE_NOT_READY (0xC00000A3)
+ *     The device is not started.
+ *     - The device is not started yet, or is stopped.
+ * STATUS_NOT_SUPPORTED (0xC00000BB)
+ *     The device does not offer this kind of memory.
+ *     - The kind of memory is not offered by this device; its capabilities say which are.
+ * STATUS_FILE_CLOSED (0xC0000128)
+ *     The file is closed.
+ *     - The last handle of the file is closed already.
+ * STATUS_NOT_FOUND (0xC0000225)
+ *     No registration of this file holds the address.
+ *     - No registration of this file holds the device address.
+ *
+ * A request that fails changes nothing, writes no output, and is counted.
+ */
+
+/* ---- Places among the failures of SANPROXY_STATISTICS_OUTPUT ---- */
+
+/* The control code is unknown; the known ones are listed in the header. */
+#define SANPROXY_FAILURE_UNKNOWN_CODE 0u
+/* The input is not exactly as long as the input struct of the control code. */
+#define SANPROXY_FAILURE_INPUT_LENGTH 1u
+/* The output buffer is not exactly as long as the output struct of the control code. */
+#define SANPROXY_FAILURE_OUTPUT_LENGTH 2u
+/* The size in the header is not the size of the struct. */
+#define SANPROXY_FAILURE_HEADER_SIZE 3u
+/* The version in the header is not 1. */
+#define SANPROXY_FAILURE_HEADER_VERSION 4u
+/* A reserved field or an undefined flag is not zero. */
+#define SANPROXY_FAILURE_RESERVED_BITS 5u
+/* The kind of memory is unknown; 1 is a common buffer, 2 is contiguous memory. */
+#define SANPROXY_FAILURE_UNKNOWN_KIND 6u
+/* The kind of memory is not offered by this device; its capabilities say which are. */
+#define SANPROXY_FAILURE_KIND_NOT_OFFERED 7u
+/* The length is zero or more than the longest registration. */
+#define SANPROXY_FAILURE_LENGTH 8u
+/* The boundary is not 0 or a power of two of at least a page and at least the length. */
+#define SANPROXY_FAILURE_BOUNDARY 9u
+/* The alignment is not 0 or a power of two up to 1 GiB. */
+#define SANPROXY_FAILURE_ALIGNMENT 10u
+/* The bounds leave no room for the length. */
+#define SANPROXY_FAILURE_BOUNDS 11u
+/* The cache type is unknown; 0 is not cached, 1 is cached, 2 is write-combined. */
+#define SANPROXY_FAILURE_UNKNOWN_CACHE_TYPE 12u
+/* The machine has no such NUMA node; the capabilities say which is the highest. */
+#define SANPROXY_FAILURE_UNKNOWN_NODE 13u
+/* The handle names no live registration of this file. */
+#define SANPROXY_FAILURE_UNKNOWN_HANDLE 14u
+/* The file would have more bytes or registrations than one file can have. */
+#define SANPROXY_FAILURE_FILE_QUOTA 15u
+/* All files together would have more bytes or registrations than the device can have. */
+#define SANPROXY_FAILURE_DEVICE_QUOTA 16u
+/* The system has no memory left that fits the request. */
+#define SANPROXY_FAILURE_NO_MEMORY 17u
+/* The memory could not be mapped into the process. */
+#define SANPROXY_FAILURE_MAPPING_FAILED 18u
+/* The device is not started yet, or is stopped. */
+#define SANPROXY_FAILURE_NOT_STARTED 19u
+/* The device is removed, or its removal has begun. */
+#define SANPROXY_FAILURE_REMOVED 20u
+/* Mapping was asked from a process other than the one that opened the file. */
+#define SANPROXY_FAILURE_WRONG_PROCESS 21u
+/* No registration of this file holds the device address. */
+#define SANPROXY_FAILURE_ADDRESS_NOT_FOUND 22u
+/* The offset and length reach beyond the registration, or the first piece is not there. */
+#define SANPROXY_FAILURE_OUT_OF_RANGE 23u
+/* The last handle of the file is closed already. */
+#define SANPROXY_FAILURE_FILE_CLOSED 24u
+
+/* ---- What an administrator can set ---- */
+
+/* Values of the device's hardware key, REG_DWORD or REG_QWORD. One that is out of
+ * its range is taken as the nearest that is in it.
+ *
+ * MaximumBytesPerFile: 0 to 1099511627776, default 1073741824
+ *     How many bytes one open file can have registered.
+ * MaximumCountPerFile: 0 to 16777216, default 4096
+ *     How many registrations one open file can have.
+ * MaximumBytesPerDevice: 0 to 70368744177664, default 4294967296
+ *     How many bytes all files together can have registered.
+ * MaximumCountPerDevice: 0 to 67108864, default 65536
+ *     How many registrations all files together can have.
+ * DmaAddressWidth: 1 to 64, default 32
+ *     How many address bits the device has.
+ * ReserveBytes: 0 to 1073741824, default 1048576
+ *     The size of the reserve of common buffers taken at start; 0 for none.
+ * MaximumTransferLength: 4096 to 4294963200, default 1073741824
+ *     The longest single registration in bytes.
+ */
+
+#endif /* SANPROXY_H */
