@@ -13,7 +13,7 @@
 //! | [`process`] | referenced processes, running inside one, and noticing the end of one |
 //! | [`pool`], [`list`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
-//! | [`mdl`], [`user_mapping`], [`guard`] | showing such memory to a process |
+//! | [`user_mapping`] | showing such memory to a process |
 //!
 //! IRQL: `PASSIVE_LEVEL`, where a function does not say otherwise.
 
@@ -29,13 +29,13 @@ pub mod dma;
 pub mod entry;
 pub mod event;
 pub mod file;
-pub mod guard;
+mod guard;
 pub mod interface;
 pub mod irp;
 mod irql;
 mod layout;
 pub mod list;
-pub mod mdl;
+mod mdl;
 pub mod memory;
 pub mod mutex;
 pub mod node;
@@ -45,5 +45,6 @@ pub mod process;
 pub mod registry_value;
 pub mod remove_lock;
 pub mod rundown;
+pub mod salt;
 pub mod status;
 pub mod user_mapping;

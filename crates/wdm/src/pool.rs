@@ -158,6 +158,12 @@ impl<T> Shared<T> {
     }
 }
 
+impl<T> AsRef<T> for Shared<T> {
+    fn as_ref(&self) -> &T {
+        self
+    }
+}
+
 impl<T> Clone for Shared<T> {
     fn clone(&self) -> Self {
         // An owner takes a pointer's worth of memory, so their number cannot overflow.

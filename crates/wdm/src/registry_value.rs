@@ -60,30 +60,34 @@ impl DeviceKey {
     }
 
     /// The number that a value holds: `None` if there is no such value, or it is no number.
-    #[must_use]
-    pub fn number(&self, name: &str) -> Option<u64> {
+    ///
+    /// # Errors
+    ///
+    /// The status of the kernel, if it could not look.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, Status> {
         let mut units = [0_u16; LONGEST_NAME];
-        let mut length = 0_u16;
-        let mut places = units.iter_mut();
-        for unit in name.encode_utf16() {
-            *places.next()? = unit;
-            length = length.checked_add(2)?;
-        }
+        let Some(length) = encode(name, &mut units) else {
+            return Ok(None);
+        };
         let mut name = UNICODE_STRING {
             Length: length,
             MaximumLength: length,
             Buffer: units.as_mut_ptr(),
         };
-        let information = self.query(&mut name)?;
+        let information = match self.query(&mut name) {
+            Ok(information) => information,
+            Err(Status::OBJECT_NAME_NOT_FOUND | Status::BUFFER_OVERFLOW) => return Ok(None),
+            Err(status) => return Err(status),
+        };
         let low = u64::from(information.low);
-        match (information.kind, information.data_length) {
+        Ok(match (information.kind, information.data_length) {
             (REG_DWORD, 4) => Some(low),
             (REG_QWORD, 8) => Some(low | (u64::from(information.high) << 32)),
             _ => None,
-        }
+        })
     }
 
-    fn query(&self, name: &mut UNICODE_STRING) -> Option<PartialInformation> {
+    fn query(&self, name: &mut UNICODE_STRING) -> Result<PartialInformation, Status> {
         let mut information = PartialInformation::default();
         let mut needed = 0;
         // SAFETY: the handle is open; name, buffer and length outlive the call, and the buffer is
@@ -98,11 +102,22 @@ impl DeviceKey {
                 &raw mut needed,
             )
         };
-        Status(status).is_success().then_some(information)
+        Status(status).ok().map(|()| information)
     }
 }
 
 const _: () = assert!(size_of::<PartialInformation>() == 24);
+
+/// Writes a name as the kernel reads it, and gives its length in bytes. `None` if it is too long.
+fn encode(name: &str, units: &mut [u16; LONGEST_NAME]) -> Option<u16> {
+    let mut length = 0_u16;
+    let mut places = units.iter_mut();
+    for unit in name.encode_utf16() {
+        *places.next()? = unit;
+        length = length.checked_add(2)?;
+    }
+    Some(length)
+}
 
 impl Drop for DeviceKey {
     fn drop(&mut self) {

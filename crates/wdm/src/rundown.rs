@@ -13,23 +13,31 @@ use wdk_sys::{
     },
 };
 
-use crate::{event::Event, pool::Owned, status::NoMemory};
+use crate::{
+    event::Event,
+    pool::{Owned, Shared},
+    status::NoMemory,
+};
 
-/// A gate that many may pass until it is closed, once and for ever.
-///
+/// A gate that many may pass until it is closed, once and for ever. Copies are the same gate.
+#[derive(Clone)]
+pub struct Rundown {
+    gate: Shared<Gate>,
+}
+
 /// # Invariants
 ///
 /// The reference has been set up at its present address.
-pub struct Rundown {
+struct Gate {
     reference: Owned<EX_RUNDOWN_REF>,
     closing: AtomicBool,
     finished: Event,
 }
 
 // SAFETY: the kernel synchronises the use of a rundown reference.
-unsafe impl Send for Rundown {}
+unsafe impl Send for Gate {}
 // SAFETY: as above.
-unsafe impl Sync for Rundown {}
+unsafe impl Sync for Gate {}
 
 impl Rundown {
     /// An open gate.
@@ -42,18 +50,33 @@ impl Rundown {
         let reference = Owned::new(EX_RUNDOWN_REF::default())?;
         // SAFETY: the reference lies in pool, where its owner keeps it.
         unsafe { ExInitializeRundownProtection(reference.as_ptr()) };
-        Ok(Self {
+        let closing = AtomicBool::new(false);
+        let gate = Shared::new(Gate {
             reference,
-            closing: AtomicBool::new(false),
+            closing,
             finished,
-        })
+        })?;
+        Ok(Self { gate })
     }
 
     /// Passes the gate, if it is open: what it guards stays up until the result is dropped.
-    pub fn enter(&self) -> Option<Inside<'_>> {
+    #[must_use]
+    pub fn enter(&self) -> Option<Inside> {
         // SAFETY: set up and live, by the invariant.
-        let entered = unsafe { ExAcquireRundownProtection(self.reference.as_ptr()) };
-        (entered != 0).then_some(Inside { rundown: self })
+        let entered = unsafe { ExAcquireRundownProtection(self.gate.reference.as_ptr()) };
+        (entered != 0).then(|| Inside {
+            rundown: self.clone(),
+        })
+    }
+
+    /// Passes the gate, or else waits until what it guarded has been taken down.
+    #[must_use]
+    pub fn enter_or_wait(&self) -> Option<Inside> {
+        let inside = self.enter();
+        if inside.is_none() {
+            self.gate.finished.wait();
+        }
+        inside
     }
 
     /// Closes the gate, waits until everybody is outside, and takes down what it guards. Whoever
@@ -61,34 +84,25 @@ impl Rundown {
     ///
     /// Not to be called by somebody who is inside.
     pub fn run_down(&self, take_down: impl FnOnce()) {
-        if self.closing.swap(true, Ordering::AcqRel) {
-            self.finished.wait();
+        if self.gate.closing.swap(true, Ordering::AcqRel) {
+            self.gate.finished.wait();
             return;
         }
         // SAFETY: set up and live, by the invariant, and called once.
-        unsafe { ExWaitForRundownProtectionRelease(self.reference.as_ptr()) };
+        unsafe { ExWaitForRundownProtectionRelease(self.gate.reference.as_ptr()) };
         take_down();
-        self.finished.signal();
-    }
-
-    /// Passes the gate, or else waits until what it guarded has been taken down.
-    pub fn enter_or_wait(&self) -> Option<Inside<'_>> {
-        let inside = self.enter();
-        if inside.is_none() {
-            self.finished.wait();
-        }
-        inside
+        self.gate.finished.signal();
     }
 }
 
 /// Proof that the gate is still open, or that whoever closed it waits.
-pub struct Inside<'a> {
-    rundown: &'a Rundown,
+pub struct Inside {
+    rundown: Rundown,
 }
 
-impl Drop for Inside<'_> {
+impl Drop for Inside {
     fn drop(&mut self) {
         // SAFETY: acquired when this value was made.
-        unsafe { ExReleaseRundownProtection(self.rundown.reference.as_ptr()) };
+        unsafe { ExReleaseRundownProtection(self.rundown.gate.reference.as_ptr()) };
     }
 }

@@ -46,6 +46,8 @@ impl Status {
     pub const NOT_FOUND: Self = Self::error(0xC000_0225);
     /// The file has been closed to further work.
     pub const FILE_CLOSED: Self = Self::error(0xC000_0128);
+    /// The value is longer than the buffer; what fits is in it.
+    pub const BUFFER_OVERFLOW: Self = Self::error(0x8000_0005);
     /// The device is in use.
     pub const DEVICE_BUSY: Self = Self::error(0x8000_0011);
 
