@@ -1,0 +1,114 @@
+//! Plug and Play: from one phase to the next, and what is given back on the way.
+
+use wdm::{
+    irp::Completed,
+    pnp::{Minor, Pnp},
+    pool::Shared,
+    rundown::Rundown,
+    status::Status,
+};
+
+use super::{Device, Hardware, Phase};
+use crate::{driver::Files, file::File};
+
+/// Answers a Plug and Play request.
+pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Completed {
+    match request.minor() {
+        Minor::StartDevice => request.after_lower(|| device.start()),
+        Minor::QueryStopDevice => agree_if(request, device.query(Phase::StopPending)),
+        Minor::QueryRemoveDevice => agree_if(request, device.query(Phase::RemovePending)),
+        Minor::CancelStopDevice | Minor::CancelRemoveDevice => request.after_lower(|| {
+            device.cancel_query();
+            Ok(())
+        }),
+        Minor::StopDevice => {
+            device.clear_away(files, Phase::Stopped);
+            request.succeed()
+        }
+        Minor::SurpriseRemoval => {
+            device.leave(files);
+            request.succeed()
+        }
+        Minor::RemoveDevice => {
+            device.leave(files);
+            request.finish_removal()
+        }
+        Minor::Other(_) => request.pass_down(),
+    }
+}
+
+fn agree_if(request: Pnp, result: Result<(), Status>) -> Completed {
+    match result {
+        Ok(()) => request.succeed(),
+        Err(status) => request.fail(status),
+    }
+}
+
+impl Device {
+    /// The drivers below have started the device.
+    fn start(&self) -> Result<(), Status> {
+        let hardware = Shared::new(Hardware::start(&self.objects)?)?;
+        let gate = Rundown::new()?;
+        self.interface.enable()?;
+        self.quota.set_limits(hardware.settings.device);
+        let mut state = self.state.lock();
+        state.gate = Some(gate);
+        state.hardware = Some(hardware);
+        state.phase = Phase::Started;
+        Ok(())
+    }
+
+    /// Agrees to be stopped or removed, unless somebody has memory registered: a device that does
+    /// DMA to it cannot be told.
+    fn query(&self, pending: Phase) -> Result<(), Status> {
+        let mut state = self.state.lock();
+        // Charges are made under this lock, so none can come in between.
+        if self.quota.usage().count > 0 {
+            return Err(Status::DEVICE_BUSY);
+        }
+        state.before = state.phase;
+        state.phase = pending;
+        Ok(())
+    }
+
+    fn cancel_query(&self) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::StopPending | Phase::RemovePending) {
+            state.phase = state.before;
+        }
+    }
+
+    /// The device goes for good.
+    fn leave(&self, files: &Files) {
+        self.interface.disable();
+        self.clear_away(files, Phase::Gone);
+    }
+
+    /// Enters a phase without hardware: refuses new requests, waits for those under way, and gives
+    /// everything back: registrations with their mappings, the reserve, the adapter.
+    fn clear_away(&self, files: &Files, phase: Phase) {
+        let (gate, hardware) = {
+            let mut state = self.state.lock();
+            state.phase = phase;
+            (state.gate.clone(), state.hardware.take())
+        };
+        let Some(gate) = gate else {
+            return;
+        };
+        gate.run_down(|| {
+            // A file that has been emptied is not found again, so this ends.
+            while let Some(file) = self.find_registrations(files) {
+                file.release_all();
+            }
+            drop(hardware);
+        });
+    }
+
+    fn find_registrations(&self, files: &Files) -> Option<Shared<File>> {
+        let files = files.lock();
+        files
+            .iter()
+            .find(|file| file.is_of(self) && file.has_registrations())
+            .cloned()
+    }
+}

@@ -1,0 +1,87 @@
+//! Control codes: from bytes to a handler, and from its result to the completion.
+//!
+//! | family | codes |
+//! | --- | --- |
+//! | [`query`] | interface, capabilities, statistics |
+//! | [`register`] | register, release |
+//! | [`pieces`] | the pieces of a registration, and whose an address is |
+//! | [`transfer`] | moving bytes |
+
+mod pieces;
+mod query;
+mod register;
+mod transfer;
+
+use sanproxy_abi::{Error, Request, wire::Message};
+use wdm::{control::Control, irp::Completed, pool::Shared, status::Status};
+
+use crate::{device::Using, file::File};
+
+/// Room for the longest input and a bit: so one that is too long is seen to be.
+const INPUT_ROOM: usize = 72;
+
+/// The one place where an error becomes a status.
+pub(crate) const fn status(error: Error) -> Status {
+    Status::error(error.status().0)
+}
+
+/// Answers a request.
+pub(crate) fn answer(file: &Shared<File>, control: Control) -> Completed {
+    let mut room = [0; INPUT_ROOM];
+    let request = parse(&control, &mut room);
+    // Left only when the request is done with: so the device is not cleared away under it.
+    let using = request.and_then(|request| Ok((request, file.device().enter()?)));
+    match using {
+        Ok((request, using)) => handle(file, control, request, &using),
+        Err(error) => fail(file, control, error),
+    }
+}
+
+/// Refuses a request that came when its device was going.
+pub(crate) fn refuse(file: &Shared<File>, control: Control) -> Completed {
+    let mut room = [0; INPUT_ROOM];
+    let error = parse(&control, &mut room).err().unwrap_or(Error::Removed);
+    fail(file, control, error)
+}
+
+fn parse(control: &Control, room: &mut [u8; INPUT_ROOM]) -> Result<Request, Error> {
+    let output_length = control.output_length();
+    Request::parse(control.code(), control.copy_input(room), output_length)
+}
+
+fn handle(file: &File, control: Control, request: Request, using: &Using) -> Completed {
+    match request {
+        Request::QueryInterface => reply(file, control, || Ok(query::interface())),
+        Request::QueryCapabilities => reply(file, control, || Ok(query::capabilities(using))),
+        Request::Statistics => reply(file, control, || Ok(query::statistics(file))),
+        Request::Register(request) => {
+            reply(file, control, || register::register(file, using, &request))
+        }
+        Request::Release(handle) => reply(file, control, || register::release(file, handle)),
+        Request::QueryRegistration(request) => {
+            reply(file, control, || pieces::query(file, request))
+        }
+        Request::Lookup(address) => reply(file, control, || pieces::lookup(file, address)),
+        Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
+    }
+}
+
+/// Completes a request with what its handler makes of it.
+///
+/// Each handler has a stack frame of its own: all in one would be large for a kernel stack.
+#[inline(never)]
+fn reply<T: Message>(
+    file: &File,
+    control: Control,
+    handler: impl FnOnce() -> Result<T, Error>,
+) -> Completed {
+    match handler() {
+        Ok(reply) => control.complete(Ok(reply.as_bytes())),
+        Err(error) => fail(file, control, error),
+    }
+}
+
+fn fail(file: &File, control: Control, error: Error) -> Completed {
+    let status = file.device().fail(error);
+    control.complete(Err(status))
+}

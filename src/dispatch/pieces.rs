@@ -1,0 +1,65 @@
+//! What a registration is made of, and which one holds an address.
+
+use sanproxy_abi::{
+    Error, PIECES_PER_REPLY, QueryRegistrationRequest,
+    wire::{
+        ByteCount, Choice, DeviceAddress, Flags, Header, LookupOutput, Piece, PieceIndex,
+        QueryRegistrationOutput, UserAddress,
+    },
+};
+
+use crate::file::File;
+
+const NOTHING: Piece = Piece {
+    device_address: DeviceAddress(0),
+    length: ByteCount(0),
+    user_address: UserAddress(0),
+};
+
+/// Some pieces of a registration, from one of them on.
+pub(super) fn query(
+    file: &File,
+    request: QueryRegistrationRequest,
+) -> Result<QueryRegistrationOutput, Error> {
+    let (registration, mapped) = file.get(request.handle)?;
+    let first = usize::try_from(request.first_piece).map_err(|_| Error::OutOfRange)?;
+    let rest = registration
+        .pieces
+        .get(first..)
+        .filter(|rest| !rest.is_empty());
+    let rest = rest.ok_or(Error::OutOfRange)?;
+    let mut pieces = [NOTHING; PIECES_PER_REPLY];
+    let mut returned = 0_u32;
+    for ((place, piece), index) in pieces.iter_mut().zip(rest).zip(first..) {
+        let user_address = if mapped {
+            registration.user_address(index)
+        } else {
+            0
+        };
+        *place = Piece {
+            device_address: DeviceAddress(piece.device_address()),
+            length: ByteCount(piece.length()),
+            user_address: UserAddress(user_address),
+        };
+        returned = returned.saturating_add(1);
+    }
+    Ok(QueryRegistrationOutput {
+        header: Header::of::<QueryRegistrationOutput>(),
+        total: PieceIndex(u32::try_from(registration.pieces.len()).unwrap_or(u32::MAX)),
+        returned: PieceIndex(returned),
+        kind: Choice(registration.kind.value()),
+        flags: Flags(registration.flags.bits()),
+        length: ByteCount(registration.length()),
+        pieces,
+    })
+}
+
+/// The registration that holds an address.
+pub(super) fn lookup(file: &File, address: DeviceAddress) -> Result<LookupOutput, Error> {
+    let (handle, offset) = file.lookup(address.0)?;
+    Ok(LookupOutput {
+        header: Header::of::<LookupOutput>(),
+        handle,
+        offset: ByteCount(offset),
+    })
+}

@@ -1,0 +1,121 @@
+//! Registering memory, and releasing it.
+
+use alloc::vec::Vec;
+
+use sanproxy_abi::{
+    ANY_NODE, Error, RegisterFlags, RegisterRequest,
+    wire::{
+        ByteCount, Choice, DeviceAddress, Handle, Header, NodeNumber, PieceIndex, RegisterOutput,
+        UserAddress,
+    },
+};
+use wdm::{pool::Shared, process::Process, user_mapping::UserMapping};
+
+use crate::{
+    device::{Hardware, Using},
+    file::{File, Mappings},
+    memory::{Outcome, Piece, Registration, allocate, push_within},
+};
+
+/// Registers memory.
+pub(super) fn register(
+    file: &File,
+    using: &Using,
+    request: &RegisterRequest,
+) -> Result<RegisterOutput, Error> {
+    check(&using.hardware, request)?;
+    let map = request.flags.contains(RegisterFlags::MAP);
+    // Kept until the mappings are where the end of the process finds them.
+    let owner = if map { Some(file.owner()?) } else { None };
+    let debt = file.charge(request.length.bytes())?;
+    let Outcome {
+        pieces,
+        nature,
+        rung,
+    } = allocate(&using.hardware, request)?;
+    let mappings = match &owner {
+        Some((process, _)) => Some(map_all(&pieces, process)?),
+        None => None,
+    };
+    let registration = Registration {
+        kind: request.kind,
+        flags: request.flags,
+        method: nature.method,
+        cache: nature.cache,
+        address_kind: nature.address_kind,
+        user_addresses: addresses(mappings.as_ref())?,
+        pieces,
+        debt,
+    };
+    let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
+    let mut reply = describe(&registration, request, rung);
+    reply.handle = file.insert(registration, mappings)?;
+    file.device().statistics().count_made();
+    Ok(reply)
+}
+
+/// Checks what only the device can tell.
+fn check(hardware: &Hardware, request: &RegisterRequest) -> Result<(), Error> {
+    if !hardware.kinds().contains(request.kind) {
+        return Err(Error::KindNotOffered);
+    }
+    request
+        .length
+        .at_most(u64::from(hardware.settings.maximum_length))?;
+    if let Some(node) = request.node {
+        node.at_most(hardware.highest_node)?;
+    }
+    Ok(())
+}
+
+/// Maps all pieces, or none.
+fn map_all(pieces: &[Piece], process: &Shared<Process>) -> Result<Mappings, Error> {
+    let mut mappings = Vec::new();
+    mappings
+        .try_reserve_exact(pieces.len())
+        .map_err(|_| Error::NoMemory)?;
+    for piece in pieces {
+        let mapping =
+            UserMapping::new(piece.memory().clone(), process).map_err(|_| Error::MappingFailed)?;
+        push_within(&mut mappings, mapping)?;
+    }
+    Ok(mappings)
+}
+
+/// Where the process finds each piece.
+fn addresses(mappings: Option<&Mappings>) -> Result<Vec<u64>, Error> {
+    let mut addresses = Vec::new();
+    if let Some(mappings) = mappings {
+        addresses
+            .try_reserve_exact(mappings.len())
+            .map_err(|_| Error::NoMemory)?;
+        for mapping in mappings {
+            push_within(&mut addresses, mapping.address())?;
+        }
+    }
+    Ok(addresses)
+}
+
+/// The reply, but for the handle.
+fn describe(registration: &Registration, request: &RegisterRequest, rung: u32) -> RegisterOutput {
+    let first = registration.pieces.first();
+    RegisterOutput {
+        header: Header::of::<RegisterOutput>(),
+        handle: Handle(0),
+        length: ByteCount(registration.length()),
+        device_address: DeviceAddress(first.map_or(0, Piece::device_address)),
+        user_address: UserAddress(registration.user_address(0)),
+        pieces: PieceIndex(u32::try_from(registration.pieces.len()).unwrap_or(u32::MAX)),
+        method: Choice(registration.method.value()),
+        cache: Choice(registration.cache.value()),
+        node: NodeNumber(request.node.map_or(ANY_NODE, sanproxy_abi::Node::number)),
+        address_kind: Choice(registration.address_kind.value()),
+        rung,
+    }
+}
+
+/// Releases a registration.
+pub(super) fn release(file: &File, handle: Handle) -> Result<Header, Error> {
+    file.release(handle)?;
+    Ok(Header::of::<Header>())
+}

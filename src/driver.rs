@@ -1,0 +1,87 @@
+//! What the system asks of the driver, and who answers.
+
+use wdm::{
+    control::Control,
+    device::Objects,
+    entry::Driver,
+    irp::Completed,
+    list::{List, Node},
+    mutex::Mutex,
+    pnp::Pnp,
+    pool::Shared,
+    status::Status,
+};
+
+use crate::{
+    device::{Device, pnp},
+    dispatch,
+    file::File,
+};
+
+/// The open files of all devices.
+pub(crate) type Files = Mutex<List<Shared<File>>>;
+
+/// The driver.
+pub(crate) struct SanProxy {
+    files: Files,
+}
+
+impl Driver for SanProxy {
+    type Device = Device;
+    type File = File;
+
+    fn load() -> Result<Self, Status> {
+        Ok(Self {
+            files: Mutex::new(List::new()),
+        })
+    }
+
+    #[inline(never)]
+    fn add_device(&self, objects: Objects) -> Result<Shared<Device>, Status> {
+        Device::new(objects)
+    }
+
+    fn pnp(&self, device: &Shared<Device>, request: Pnp) -> Completed {
+        pnp::answer(device, &self.files, request)
+    }
+
+    #[inline(never)]
+    fn create(&self, device: &Shared<Device>) -> Result<Shared<File>, Status> {
+        let file = Shared::new(File::new(device)?)?;
+        let node = Node::new(file.clone())?;
+        self.files.lock().push(node);
+        Ok(file)
+    }
+
+    fn control(&self, file: &Shared<File>, request: Control) -> Completed {
+        dispatch::answer(file, request)
+    }
+
+    fn late(&self, file: &Shared<File>, request: Control) -> Completed {
+        dispatch::refuse(file, request)
+    }
+
+    fn cleanup(&self, file: &Shared<File>) {
+        file.cleanup();
+    }
+
+    fn close(&self, file: Shared<File>) {
+        file.close();
+        // The lock is given back before the node is dropped.
+        let node = self.files.lock().remove(|open| open.is(&file));
+        drop(node);
+    }
+
+    fn process_exit(&self) {
+        // A file that has been swept is not found again, so this ends.
+        while let Some(file) = self.find(File::is_mapped_in_current_process) {
+            file.process_exit();
+        }
+    }
+}
+
+impl SanProxy {
+    fn find(&self, test: impl Fn(&File) -> bool) -> Option<Shared<File>> {
+        self.files.lock().iter().find(|file| test(file)).cloned()
+    }
+}

@@ -1,0 +1,343 @@
+//! An open of a device: its registrations, and the process that they are mapped into.
+//!
+//! A handle to the file can be passed to another process, and the process that opened it can end
+//! before or after. So nothing here assumes in which process it runs. Mappings are made and removed
+//! inside a gate, which the end of the owner's process closes: when it is past, none is left.
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use alloc::vec::Vec;
+
+use sanproxy_abi::{Error, wire::Handle};
+use sanproxy_registry::{Chunk, HandleTable, IntervalMap, Quota};
+use wdm::{
+    mutex::Mutex,
+    pool::{Owned, Shared},
+    process::Process,
+    rundown::{Inside, Rundown},
+    salt::salt,
+    status::{NoMemory, Status},
+    user_mapping::UserMapping,
+};
+
+use crate::{
+    device::{Debt, Device},
+    dispatch::status,
+    memory::Registration,
+};
+
+/// What a file knows by handle.
+struct Entry {
+    registration: Shared<Registration>,
+    /// Where its mappings are, if it was mapped.
+    mappings: Option<Handle>,
+}
+
+/// Mappings of the pieces of one registration.
+pub(crate) type Mappings = Vec<UserMapping>;
+
+/// Each is too large to be moved about on a kernel stack, so each has a block of its own.
+struct Tables {
+    closed: bool,
+    entries: Owned<HandleTable<Entry>>,
+    mappings: Owned<HandleTable<Mappings>>,
+    addresses: Owned<IntervalMap<(Handle, u64)>>,
+}
+
+/// What is taken out of the tables together. Dropped in this order: views before memory.
+struct Removed {
+    mappings: Option<Mappings>,
+    registration: Shared<Registration>,
+}
+
+/// An open of a device.
+pub(crate) struct File {
+    device: Shared<Device>,
+    process: Shared<Process>,
+    gate: Rundown,
+    swept: AtomicBool,
+    quota: Shared<Quota>,
+    tables: Mutex<Tables>,
+}
+
+impl File {
+    /// A new open, by the current process.
+    pub(crate) fn new(device: &Shared<Device>) -> Result<Self, Status> {
+        let using = device.enter().map_err(|error| device.fail(error))?;
+        let process = Shared::new(Process::current()?)?;
+        let tables = Tables::new(&process)?;
+        Ok(Self {
+            device: device.clone(),
+            process,
+            gate: Rundown::new()?,
+            swept: AtomicBool::new(false),
+            quota: Shared::new(Quota::new(using.hardware.settings.file))?,
+            tables: Mutex::new(tables),
+        })
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// What it has registered, and may.
+    pub(crate) fn quota(&self) -> &Quota {
+        &self.quota
+    }
+
+    /// Whether it is an open of that device.
+    pub(crate) fn is_of(&self, device: &Device) -> bool {
+        core::ptr::eq(self.device(), device)
+    }
+
+    /// Whether anything is registered.
+    pub(crate) fn has_registrations(&self) -> bool {
+        !self.tables.lock().entries.is_empty()
+    }
+
+    /// Charges a registration to the file and the device.
+    pub(crate) fn charge(&self, bytes: u64) -> Result<Debt, Error> {
+        if self.tables.lock().closed {
+            return Err(Error::FileClosed);
+        }
+        self.device.charge(&self.quota, bytes)
+    }
+
+    /// The process that opened the file, if it is the current one and not about to end: then what
+    /// is mapped while the result lives is found by its end.
+    pub(crate) fn owner(&self) -> Result<(&Shared<Process>, Inside), Error> {
+        if !self.process.is_current() {
+            return Err(Error::WrongProcess);
+        }
+        let inside = self.gate.enter().ok_or(Error::WrongProcess)?;
+        Ok((&self.process, inside))
+    }
+
+    /// Takes a registration in, with its mappings, and gives it a handle.
+    pub(crate) fn insert(
+        &self,
+        registration: Shared<Registration>,
+        mappings: Option<Mappings>,
+    ) -> Result<Handle, Error> {
+        let pieces = u32::try_from(registration.pieces.len()).map_err(|_| Error::NoMemory)?;
+        let mut new = Removed {
+            mappings,
+            registration,
+        };
+        loop {
+            self.grow(pieces)?;
+            let mut tables = self.tables.lock();
+            if tables.closed {
+                return Err(Error::FileClosed);
+            }
+            // Another request may have taken the room that was made; then there is another try.
+            match tables.insert(new) {
+                Ok(handle) => return Ok(handle),
+                Err(back) => new = back,
+            }
+        }
+    }
+
+    /// Makes room for one more registration. Memory is asked for with no lock held.
+    fn grow(&self, pieces: u32) -> Result<(), Error> {
+        loop {
+            let (entries, mappings, addresses) = {
+                let tables = self.tables.lock();
+                let addresses = tables.addresses.growth(pieces);
+                (tables.entries.growth(), tables.mappings.growth(), addresses)
+            };
+            if let Some(growth) = entries {
+                let chunk = Chunk::allocate(growth)?;
+                let refused = self.tables.lock().entries.add(chunk);
+                drop(refused);
+            } else if let Some(growth) = mappings {
+                let chunk = Chunk::allocate(growth)?;
+                let refused = self.tables.lock().mappings.add(chunk);
+                drop(refused);
+            } else if let Some(growth) = addresses {
+                let chunk = Chunk::allocate(growth)?;
+                let refused = self.tables.lock().addresses.add(chunk);
+                drop(refused);
+            } else {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The registration with a handle, and whether it is still mapped.
+    pub(crate) fn get(&self, handle: Handle) -> Result<(Shared<Registration>, bool), Error> {
+        let tables = self.tables.lock();
+        let entry = tables.entries.get(handle).ok_or(Error::UnknownHandle)?;
+        let mapped = entry
+            .mappings
+            .is_some_and(|key| tables.mappings.get(key).is_some());
+        Ok((entry.registration.clone(), mapped))
+    }
+
+    /// The registration that holds a device address, and the address's offset in it.
+    pub(crate) fn lookup(&self, address: u64) -> Result<(Handle, u64), Error> {
+        let tables = self.tables.lock();
+        let ((handle, piece), offset) = tables
+            .addresses
+            .lookup(address)
+            .ok_or(Error::AddressNotFound)?;
+        Ok((handle, piece.saturating_add(offset)))
+    }
+
+    /// Releases one registration: its mappings, then its memory. Its device is being used.
+    pub(crate) fn release(&self, handle: Handle) -> Result<(), Error> {
+        let _inside = self.gate.enter_or_wait();
+        let removed = self
+            .tables
+            .lock()
+            .remove(handle)
+            .ok_or(Error::UnknownHandle)?;
+        drop(removed);
+        self.device.statistics().count_released();
+        Ok(())
+    }
+
+    /// Releases all registrations. Its device is being used, or cleared away by the caller.
+    pub(crate) fn release_all(&self) {
+        let _inside = self.gate.enter_or_wait();
+        loop {
+            let removed = self.tables.lock().remove_any();
+            if removed.is_none() {
+                return;
+            }
+            drop(removed);
+            self.device.statistics().count_released();
+        }
+    }
+
+    /// The last handle is closed: nothing stays mapped, and nothing new is registered.
+    pub(crate) fn cleanup(&self) {
+        let _held = self.device.hold();
+        self.tables.lock().closed = true;
+        let _inside = self.gate.enter_or_wait();
+        self.unmap_all();
+    }
+
+    /// The file is closed: nothing stays registered.
+    pub(crate) fn close(&self) {
+        let _held = self.device.hold();
+        self.release_all();
+    }
+
+    /// Whether the current process opened the file, and its end has not been noticed yet.
+    pub(crate) fn is_mapped_in_current_process(&self) -> bool {
+        self.process.is_current() && !self.swept.load(Ordering::Acquire)
+    }
+
+    /// The process that opened the file is about to end: nothing stays mapped in it.
+    pub(crate) fn process_exit(&self) {
+        let _held = self.device.hold();
+        self.gate.run_down(|| self.unmap_all());
+        self.swept.store(true, Ordering::Release);
+    }
+
+    fn unmap_all(&self) {
+        loop {
+            let mappings = self.tables.lock().mappings.remove_any();
+            if mappings.is_none() {
+                return;
+            }
+            drop(mappings);
+        }
+    }
+}
+
+#[inline(never)]
+fn handle_table<T>(salt: u64) -> Result<Owned<HandleTable<T>>, NoMemory> {
+    Owned::new(HandleTable::new(salt))
+}
+
+impl Device {
+    /// Counts a failure, and gives its status.
+    pub(crate) fn fail(&self, error: Error) -> Status {
+        self.statistics().count_failure(error);
+        status(error)
+    }
+}
+
+impl Tables {
+    fn new(process: &Process) -> Result<Self, NoMemory> {
+        Ok(Self {
+            closed: false,
+            entries: handle_table(salt(process))?,
+            mappings: handle_table(salt(process))?,
+            addresses: Owned::new(IntervalMap::new(salt(process)))?,
+        })
+    }
+
+    /// Takes everything in, or hands it back if there is no room.
+    fn insert(&mut self, new: Removed) -> Result<Handle, Removed> {
+        let pieces = u32::try_from(new.registration.pieces.len()).unwrap_or(u32::MAX);
+        let room = self.entries.growth().is_none()
+            && self.mappings.growth().is_none()
+            && self.addresses.growth(pieces).is_none();
+        if !room {
+            return Err(new);
+        }
+        let Removed {
+            mappings,
+            registration,
+        } = new;
+        let Some(reservation) = self.entries.reserve() else {
+            return Err(Removed {
+                mappings,
+                registration,
+            });
+        };
+        let handle = reservation.handle();
+        let mappings = mappings.and_then(|mappings| {
+            let reservation = self.mappings.reserve()?;
+            self.mappings.fulfil(reservation, mappings).ok()
+        });
+        let mut offset = 0_u64;
+        for piece in &registration.pieces {
+            let length = piece.length();
+            // Blocks of one device do not overlap.
+            let _ = self
+                .addresses
+                .insert(piece.device_address(), length, (handle, offset));
+            offset = offset.saturating_add(length);
+        }
+        let entry = Entry {
+            registration,
+            mappings,
+        };
+        match self.entries.fulfil(reservation, entry) {
+            Ok(handle) => Ok(handle),
+            // The reservation is this table's own, just made.
+            Err((_, entry)) => Err(self.take_out(entry)),
+        }
+    }
+
+    fn remove(&mut self, handle: Handle) -> Option<Removed> {
+        let entry = self.entries.remove(handle)?;
+        Some(self.take_out(entry))
+    }
+
+    fn remove_any(&mut self) -> Option<Removed> {
+        let (_, entry) = self.entries.remove_any()?;
+        Some(self.take_out(entry))
+    }
+
+    /// Removes what belongs to an entry from the other tables.
+    fn take_out(&mut self, entry: Entry) -> Removed {
+        let Entry {
+            registration,
+            mappings,
+        } = entry;
+        for piece in &registration.pieces {
+            self.addresses.remove(piece.device_address());
+        }
+        let mappings = mappings.and_then(|key| self.mappings.remove(key));
+        Removed {
+            mappings,
+            registration,
+        }
+    }
+}

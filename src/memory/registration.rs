@@ -1,0 +1,163 @@
+//! What a handle stands for.
+
+use alloc::vec::Vec;
+
+use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
+use wdm::memory::Memory;
+
+use super::reserve::ReservedPages;
+use crate::device::Debt;
+
+/// One piece of a registration: contiguous for the device, and zeroed when made.
+pub(crate) struct Piece {
+    memory: Memory,
+    device_address: u64,
+    #[expect(dead_code, reason = "kept until the piece is dropped")]
+    pages: Option<ReservedPages>,
+}
+
+impl Piece {
+    pub(super) const fn new(
+        memory: Memory,
+        device_address: u64,
+        pages: Option<ReservedPages>,
+    ) -> Self {
+        Self {
+            memory,
+            device_address,
+            pages,
+        }
+    }
+
+    /// The memory itself.
+    pub(crate) const fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Where the device finds it.
+    pub(crate) const fn device_address(&self) -> u64 {
+        self.device_address
+    }
+
+    /// How many bytes.
+    pub(crate) fn length(&self) -> u64 {
+        u64::try_from(self.memory.length()).unwrap_or(0)
+    }
+}
+
+/// A registration.
+pub(crate) struct Registration {
+    pub(crate) kind: Kind,
+    pub(crate) flags: RegisterFlags,
+    pub(crate) method: Method,
+    pub(crate) cache: CacheType,
+    pub(crate) address_kind: AddressKind,
+    /// Where the owner's process finds each piece; empty if it was not mapped.
+    pub(crate) user_addresses: Vec<u64>,
+    /// All of the same length, but the last, which may be shorter.
+    pub(crate) pieces: Vec<Piece>,
+    // Dropped last: the memory counts until it is gone.
+    pub(crate) debt: Debt,
+}
+
+/// A stretch of a registration that lies in one piece.
+struct Stretch<'a> {
+    memory: &'a Memory,
+    offset: u64,
+    length: u64,
+}
+
+impl Registration {
+    /// How many bytes.
+    pub(crate) const fn length(&self) -> u64 {
+        self.debt.bytes()
+    }
+
+    /// Where the owner's process found a piece when it was mapped; 0 if it was not.
+    pub(crate) fn user_address(&self, piece: usize) -> u64 {
+        self.user_addresses.get(piece).copied().unwrap_or(0)
+    }
+
+    /// From `offset` on, what lies in one piece.
+    fn from(&self, offset: u64) -> Option<Stretch<'_>> {
+        let piece_length = self.pieces.first()?.length();
+        let index = usize::try_from(offset.checked_div(piece_length)?).ok()?;
+        let piece = self.pieces.get(index)?;
+        let offset = offset.checked_rem(piece_length)?;
+        let length = piece.length().checked_sub(offset)?;
+        Some(Stretch {
+            memory: &piece.memory,
+            offset,
+            length,
+        })
+    }
+
+    /// Up to `end`, what lies in one piece.
+    fn up_to(&self, end: u64) -> Option<Stretch<'_>> {
+        let last = self.from(end.checked_sub(1)?)?;
+        let length = last.offset.checked_add(1)?;
+        Some(Stretch {
+            memory: last.memory,
+            offset: 0,
+            length,
+        })
+    }
+
+    /// Copies bytes from another registration, or from within this one: then as if all were read
+    /// before any is written. Both ranges have been checked.
+    pub(crate) fn copy_from(
+        &self,
+        offset: u64,
+        source: &Self,
+        source_offset: u64,
+        length: u64,
+    ) -> Result<(), Error> {
+        // Only downwards can the start of the destination overwrite what has not been read.
+        let copied = if core::ptr::eq(self, source) && offset > source_offset {
+            self.copy_down(offset, source, source_offset, length)
+        } else {
+            self.copy_up(offset, source, source_offset, length)
+        };
+        copied.ok_or(Error::OutOfRange)
+    }
+
+    fn copy_up(&self, mut to: u64, source: &Self, mut from: u64, mut left: u64) -> Option<()> {
+        while left > 0 {
+            let (target, origin) = (self.from(to)?, source.from(from)?);
+            let length = left.min(target.length).min(origin.length);
+            copy(&target, 0, &origin, 0, length)?;
+            to = to.checked_add(length)?;
+            from = from.checked_add(length)?;
+            left = left.checked_sub(length)?;
+        }
+        Some(())
+    }
+
+    fn copy_down(&self, to: u64, source: &Self, from: u64, mut left: u64) -> Option<()> {
+        while left > 0 {
+            let target = self.up_to(to.checked_add(left)?)?;
+            let origin = source.up_to(from.checked_add(left)?)?;
+            let length = left.min(target.length).min(origin.length);
+            let skip = target.length.checked_sub(length)?;
+            let origin_skip = origin.length.checked_sub(length)?;
+            copy(&target, skip, &origin, origin_skip, length)?;
+            left = left.checked_sub(length)?;
+        }
+        Some(())
+    }
+}
+
+/// Copies from one stretch to another, from an offset in each.
+fn copy(
+    target: &Stretch<'_>,
+    skip: u64,
+    origin: &Stretch<'_>,
+    origin_skip: u64,
+    length: u64,
+) -> Option<()> {
+    let to = usize::try_from(target.offset.checked_add(skip)?).ok()?;
+    let from = usize::try_from(origin.offset.checked_add(origin_skip)?).ok()?;
+    target
+        .memory
+        .copy_from(to, origin.memory, from, usize::try_from(length).ok()?)
+}

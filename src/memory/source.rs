@@ -1,0 +1,251 @@
+//! One block of memory that lies as asked.
+
+use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterRequest};
+use wdm::{
+    contiguous::{ContiguousMemory, Wanted},
+    dma::{Adapter, Allocator, BufferWanted, CommonBuffer, SharedBlock},
+    memory::Memory,
+    node::Node,
+    pool::Shared,
+};
+
+use super::{Piece, Reserve, contract_cache, kernel_cache, placement::Place, reserve};
+use crate::device::Hardware;
+
+/// The longest piece for which the reserve is asked before the system is.
+const CUT_FIRST: u64 = 64 * 1024;
+
+/// Where all pieces of a registration come from.
+pub(super) struct Source<'a> {
+    hardware: &'a Hardware,
+    request: &'a RegisterRequest,
+    node: Node,
+}
+
+/// What a source gives, besides memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Nature {
+    pub(crate) method: Method,
+    pub(crate) cache: CacheType,
+    pub(crate) address_kind: AddressKind,
+}
+
+impl<'a> Source<'a> {
+    pub(super) const fn new(
+        hardware: &'a Hardware,
+        request: &'a RegisterRequest,
+        node: Node,
+    ) -> Self {
+        Self {
+            hardware,
+            request,
+            node,
+        }
+    }
+
+    /// One piece of `length` bytes, and what it is.
+    pub(super) fn piece(&self, length: u64) -> Result<(Piece, Nature), Error> {
+        let place = Place::of(self.request, length);
+        match self.request.kind {
+            Kind::CommonBuffer => self.common_buffer(&place),
+            Kind::Contiguous => self.contiguous(&place),
+            Kind::HostMemoryBuffer | Kind::UserBuffer => Err(Error::KindNotOffered),
+        }
+    }
+
+    fn common_buffer(&self, place: &Place) -> Result<(Piece, Nature), Error> {
+        let adapter = self
+            .hardware
+            .adapter
+            .as_ref()
+            .ok_or(Error::KindNotOffered)?;
+        if place.length <= CUT_FIRST
+            && let Ok(cut) = self.cut(adapter, place)
+        {
+            return Ok(cut);
+        }
+        let allocator = adapter.allocator();
+        let nature = Nature {
+            method: method(allocator),
+            cache: contract_cache(allocator.effective_cache(kernel_cache(self.request.cache))),
+            address_kind: AddressKind::Logical,
+        };
+        self.fitting(place, |length| self.buffer(adapter, place, length))
+            .map(|piece| (piece, nature))
+            .or_else(|error| self.cut(adapter, place).map_err(|_| error))
+    }
+
+    /// A piece from the reserve, if that is of the sort that is asked for.
+    fn cut(&self, adapter: &Adapter, place: &Place) -> Result<(Piece, Nature), Error> {
+        let wanted = adapter
+            .allocator()
+            .effective_cache(kernel_cache(self.request.cache));
+        let alike = |reserve: &&Shared<Reserve>| {
+            self.node == Node::Any && reserve.cache() == contract_cache(wanted)
+        };
+        let reserve = self
+            .hardware
+            .reserve
+            .as_ref()
+            .filter(alike)
+            .ok_or(Error::NoMemory)?;
+        let nature = Nature {
+            method: Method::Reserve,
+            cache: reserve.cache(),
+            address_kind: AddressKind::Logical,
+        };
+        Ok((reserve::cut(reserve, place)?, nature))
+    }
+
+    fn contiguous(&self, place: &Place) -> Result<(Piece, Nature), Error> {
+        let (piece, address_kind) = if let Some(adapter) = &self.hardware.adapter {
+            let within = |length| self.within_reach(adapter, place, length);
+            let anywhere = |length| self.anywhere(adapter, place, length);
+            let piece = self
+                .fitting(place, within)
+                .or_else(|_| self.fitting(place, anywhere))?;
+            (piece, AddressKind::Logical)
+        } else {
+            let physical = |length| self.physical(place, length);
+            (self.fitting(place, physical)?, AddressKind::Physical)
+        };
+        let nature = Nature {
+            method: Method::ContiguousNode,
+            cache: self.request.cache,
+            address_kind,
+        };
+        Ok((piece, nature))
+    }
+
+    /// A block of the length, if it happens to lie as asked, or else the part that does of a longer
+    /// one.
+    fn fitting(
+        &self,
+        place: &Place,
+        allocate: impl Fn(u64) -> Result<(Memory, u64), Error>,
+    ) -> Result<Piece, Error> {
+        let longest = u64::from(self.hardware.settings.maximum_length);
+        let padded = place.padded_length().filter(|padded| *padded <= longest);
+        let exact = allocate(place.length).and_then(|block| part(place, block));
+        match (exact, padded) {
+            (Err(_), Some(padded)) if padded > place.length => {
+                allocate(padded).and_then(|block| part(place, block))
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn buffer(
+        &self,
+        adapter: &Shared<Adapter>,
+        place: &Place,
+        length: u64,
+    ) -> Result<(Memory, u64), Error> {
+        let wanted = BufferWanted {
+            length: size(length)?,
+            lowest: place.lowest,
+            highest: place.highest,
+            cache: kernel_cache(self.request.cache),
+            node: self.node,
+        };
+        let buffer = CommonBuffer::new(adapter, &wanted).map_err(|_| Error::NoMemory)?;
+        let address = buffer.logical_address();
+        Ok((
+            Memory::from(Shared::new(buffer).map_err(|_| Error::NoMemory)?),
+            address,
+        ))
+    }
+
+    /// Memory that the device reaches whether its addresses are translated or not.
+    fn within_reach(
+        &self,
+        adapter: &Shared<Adapter>,
+        place: &Place,
+        length: u64,
+    ) -> Result<(Memory, u64), Error> {
+        let highest = place.highest.min(adapter.highest_address());
+        let block = self.block(length, place.lowest, highest, place.boundary)?;
+        share(adapter, block, place)
+    }
+
+    /// Memory wherever it lies, if the adapter can translate.
+    fn anywhere(
+        &self,
+        adapter: &Shared<Adapter>,
+        place: &Place,
+        length: u64,
+    ) -> Result<(Memory, u64), Error> {
+        if !adapter.takes_any_block() {
+            return Err(Error::NoMemory);
+        }
+        let block = self.block(length, 0, u64::MAX, None)?;
+        share(adapter, block, place)
+    }
+
+    /// Memory that is used by its physical address, for want of an adapter.
+    fn physical(&self, place: &Place, length: u64) -> Result<(Memory, u64), Error> {
+        let block = self.block(length, place.lowest, place.highest, place.boundary)?;
+        let address = block.physical_address();
+        Ok((
+            Memory::from(Shared::new(block).map_err(|_| Error::NoMemory)?),
+            address,
+        ))
+    }
+
+    fn block(
+        &self,
+        length: u64,
+        lowest: u64,
+        highest: u64,
+        boundary: Option<u64>,
+    ) -> Result<ContiguousMemory, Error> {
+        let wanted = Wanted {
+            length: size(length)?,
+            lowest,
+            highest,
+            // A longer block is cut to the boundary afterwards.
+            boundary: boundary.filter(|boundary| *boundary >= length).unwrap_or(0),
+            cache: kernel_cache(self.request.cache),
+            node: self.node,
+        };
+        ContiguousMemory::new(&wanted).map_err(|_| Error::NoMemory)
+    }
+}
+
+/// Asks the adapter for the address of a block.
+fn share(
+    adapter: &Shared<Adapter>,
+    block: ContiguousMemory,
+    place: &Place,
+) -> Result<(Memory, u64), Error> {
+    let block = SharedBlock::new(adapter, block, place.lowest, place.highest)
+        .map_err(|_| Error::NoMemory)?;
+    let address = block.logical_address();
+    Ok((
+        Memory::from(Shared::new(block).map_err(|_| Error::NoMemory)?),
+        address,
+    ))
+}
+
+/// The part of a block that lies as asked.
+fn part(place: &Place, (memory, address): (Memory, u64)) -> Result<Piece, Error> {
+    let total = u64::try_from(memory.length()).map_err(|_| Error::NoMemory)?;
+    let offset = place.offset_in(address, total).ok_or(Error::NoMemory)?;
+    let part = memory
+        .part(size(offset)?, size(place.length)?)
+        .ok_or(Error::NoMemory)?;
+    Ok(Piece::new(part, address.saturating_add(offset), None))
+}
+
+fn size(bytes: u64) -> Result<usize, Error> {
+    usize::try_from(bytes).map_err(|_| Error::NoMemory)
+}
+
+/// The contract's name for a routine.
+pub(crate) const fn method(allocator: Allocator) -> Method {
+    match allocator {
+        Allocator::Plain => Method::AllocateCommonBuffer,
+        Allocator::Ex => Method::AllocateCommonBufferEx,
+        Allocator::WithBounds => Method::AllocateCommonBufferWithBounds,
+    }
+}
