@@ -77,7 +77,12 @@ fn fill(
     piece_length: u64,
 ) -> Result<(Vec<Piece>, Nature), Error> {
     let mut left = request.length.bytes();
-    let count = usize::try_from(left.div_ceil(piece_length)).map_err(|_| Error::NoMemory)?;
+    let count = left
+        .checked_next_multiple_of(piece_length)
+        .and_then(|whole| whole.checked_div(piece_length));
+    let count = count
+        .and_then(|count| usize::try_from(count).ok())
+        .ok_or(Error::NoMemory)?;
     let mut pieces = Vec::new();
     pieces
         .try_reserve_exact(count)
