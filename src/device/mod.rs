@@ -37,6 +37,12 @@ enum Phase {
     Gone,
 }
 
+impl Phase {
+    const fn is_pending(self) -> bool {
+        matches!(self, Self::StopPending | Self::RemovePending)
+    }
+}
+
 /// # Invariants
 ///
 /// `gate` guards `hardware`: whoever is inside may use it. A closed gate stays until the device is

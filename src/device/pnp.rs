@@ -51,10 +51,14 @@ impl Device {
         let gate = Rundown::new()?;
         self.interface.enable()?;
         self.quota.set_limits(hardware.settings.device);
-        let mut state = self.state.lock();
-        state.gate = Some(gate);
-        state.hardware = Some(hardware);
-        state.phase = Phase::Started;
+        let old = {
+            let mut state = self.state.lock();
+            state.hardware = Some(hardware);
+            state.phase = Phase::Started;
+            state.gate.replace(gate)
+        };
+        // Freed when the lock is given back.
+        drop(old);
         Ok(())
     }
 
@@ -66,14 +70,16 @@ impl Device {
         if self.quota.usage().count > 0 {
             return Err(Status::DEVICE_BUSY);
         }
-        state.before = state.phase;
+        if !state.phase.is_pending() {
+            state.before = state.phase;
+        }
         state.phase = pending;
         Ok(())
     }
 
     fn cancel_query(&self) {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::StopPending | Phase::RemovePending) {
+        if state.phase.is_pending() {
             state.phase = state.before;
         }
     }

@@ -26,14 +26,14 @@ impl Reserve {
     /// Takes `bytes`, or as large a part of it as the adapter has in one run.
     pub(crate) fn fill(adapter: &Shared<Adapter>, bytes: u64) -> Option<Self> {
         let mut length = bytes.checked_next_multiple_of(PAGE_SIZE)?;
-        while length >= PAGE_SIZE {
+        while length > 0 {
             if let Some(reserve) = Self::take(adapter, length) {
                 return Some(reserve);
             }
-            length = (length / 2).checked_next_multiple_of(PAGE_SIZE)?;
-            if length == PAGE_SIZE {
-                return Self::take(adapter, length);
-            }
+            // Whole pages: a single one ends it.
+            length = (length / 2)
+                .checked_next_multiple_of(PAGE_SIZE)
+                .filter(|half| *half < length)?;
         }
         None
     }

@@ -72,22 +72,7 @@ impl SharedBlock {
     ) -> Result<Self, NoMemory> {
         // SAFETY: contiguous memory is resident, and kept by the value that this makes.
         let mdl = unsafe { Mdl::of_resident(memory.start(), memory.length()) }?;
-        let (logical, reach) = if let Some(create) = adapter.table.create_from_mdl() {
-            (
-                common_buffer(adapter, create, &mdl, lowest, highest)?,
-                Reach::CommonBuffer,
-            )
-        } else {
-            let (get, put) = adapter
-                .table
-                .get_list()
-                .zip(adapter.table.put_list())
-                .ok_or(NoMemory)?;
-            let list = scatter_gather(adapter, get, &mdl, &memory)?;
-            let reach = Reach::List { list, put };
-            // SAFETY: the list has just been given and is not yet put back.
-            (unsafe { only_address(list) }.unwrap_or(u64::MAX), reach)
-        };
+        let (logical, reach) = reach(adapter, &mdl, &memory, lowest, highest)?;
         let block = Self {
             logical,
             reach,
@@ -133,6 +118,34 @@ impl Drop for SharedBlock {
             }),
         }
     }
+}
+
+/// Tries the two ways, one after the other.
+fn reach(
+    adapter: &Adapter,
+    mdl: &Mdl,
+    memory: &ContiguousMemory,
+    lowest: u64,
+    highest: u64,
+) -> Result<(u64, Reach), NoMemory> {
+    let created = adapter.table.create_from_mdl().ok_or(NoMemory);
+    let created = created.and_then(|create| common_buffer(adapter, create, mdl, lowest, highest));
+    if let Ok(logical) = created {
+        return Ok((logical, Reach::CommonBuffer));
+    }
+    // For a block beyond the device's reach, a list might lead to a copy of it.
+    let rest = u64::try_from(memory.length())
+        .map_err(|_| NoMemory)?
+        .saturating_sub(1);
+    if memory.physical_address().saturating_add(rest) > adapter.highest_address() {
+        return Err(NoMemory);
+    }
+    let routines = adapter.table.get_list().zip(adapter.table.put_list());
+    let (get, put) = routines.ok_or(NoMemory)?;
+    let list = scatter_gather(adapter, get, mdl, memory)?;
+    // SAFETY: the list has just been given and is not yet put back.
+    let logical = unsafe { only_address(list) }.unwrap_or(u64::MAX);
+    Ok((logical, Reach::List { list, put }))
 }
 
 /// Has the adapter make a common buffer of the block.
