@@ -1,9 +1,30 @@
 //! DMA adapters and their table of operations.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use nt_machine::IoDomain;
 
 use crate::export::Export;
 use crate::host::Host;
+use crate::lock;
+
+mod adapter;
+mod buffers;
+mod device;
+mod info;
+mod lists;
+mod table;
+mod transfer;
+mod vectors;
+
+use adapter::Adapter;
+use buffers::Memory;
+pub(crate) use device::{bus_master, report_faults};
+
+const START_DEVICE: u8 = 0;
+const REMOVE_DEVICE: u8 = 2;
+const STOP_DEVICE: u8 = 4;
 
 /// How the device behind the PDO reaches memory, and what the DMA interface offers.
 #[derive(Clone, Debug)]
@@ -34,21 +55,97 @@ impl Default for DmaConfig {
 
 /// The routines of this half.
 pub(crate) fn exports() -> &'static [Export] {
-    &[]
+    static ALL: OnceLock<Vec<Export>> = OnceLock::new();
+    ALL.get_or_init(table::exports)
 }
 
 /// What the DMA half keeps per host.
-pub(crate) struct DmaState;
+#[derive(Default)]
+pub(crate) struct DmaState {
+    /// By address; those put stay, so that a use after that is recognised.
+    adapters: Mutex<BTreeMap<u64, Arc<Adapter>>>,
+    /// By PDO.
+    domains: Mutex<BTreeMap<u64, Arc<IoDomain>>>,
+    /// PDOs that have seen REMOVE_DEVICE.
+    removed: Mutex<BTreeSet<u64>>,
+}
 
 impl DmaState {
     /// For a device of that kind.
     pub(crate) fn new(_config: &DmaConfig) -> Self {
-        Self
+        Self::default()
+    }
+
+    fn live(&self) -> Vec<Arc<Adapter>> {
+        let live = |adapter: &&Arc<Adapter>| !lock(&adapter.state).released;
+        lock(&self.adapters)
+            .values()
+            .filter(live)
+            .cloned()
+            .collect()
     }
 }
 
 /// A PnP request has been handled by the whole stack of the device `pdo`: judges adapters kept over STOP or REMOVE.
-pub(crate) fn pnp_completed(_host: &Arc<Host>, _pdo: u64, _minor: u8) {}
+pub(crate) fn pnp_completed(host: &Arc<Host>, pdo: u64, minor: u8) {
+    device::report_faults(host);
+    let name = match minor {
+        START_DEVICE => {
+            lock(&host.dma.removed).remove(&pdo);
+            return;
+        }
+        REMOVE_DEVICE => "REMOVE_DEVICE",
+        STOP_DEVICE => "STOP_DEVICE",
+        _ => return,
+    };
+    if minor == REMOVE_DEVICE {
+        lock(&host.dma.removed).insert(pdo);
+    }
+    for adapter in host
+        .dma
+        .live()
+        .into_iter()
+        .filter(|adapter| adapter.pdo == pdo)
+    {
+        let message = format!("adapter {:#x} kept over {name}", adapter.address);
+        host.violation_at("V179", "E6/0x18", message, adapter.stack.to_vec());
+    }
+}
 
 /// The driver's Unload has returned: reports what it has not given back.
-pub(crate) fn driver_unloaded(_host: &Arc<Host>) {}
+pub(crate) fn driver_unloaded(host: &Arc<Host>) {
+    device::report_faults(host);
+    for adapter in host.dma.live() {
+        let detail = format!("{:#x}, {} address bits", adapter.address, adapter.bits());
+        host.violation_at("V132", "E6/0x18", detail.clone(), adapter.stack.to_vec());
+        host.leak("DMA adapter", detail, adapter.stack.to_vec());
+    }
+    for adapter in lock(&host.dma.adapters).values() {
+        report_outstanding(host, adapter);
+    }
+}
+
+/// Buffers over the driver's own memory and lists in it: the memory half does not know of them.
+fn report_outstanding(host: &Host, adapter: &Adapter) {
+    let state = lock(&adapter.state);
+    for (at, buffer) in &state.buffers {
+        if buffer.memory == Memory::Mdl {
+            let detail = format!("over an MDL, at {at:#x}, {} bytes", buffer.length);
+            host.leak("common buffer", detail, buffer.stack.to_vec());
+        }
+    }
+    for (at, list) in &state.lists {
+        host.leak(
+            "scatter/gather list",
+            format!("at {at:#x}"),
+            list.stack.to_vec(),
+        );
+    }
+    for at in state.vectors.keys() {
+        host.leak(
+            "common buffer vector",
+            format!("{at:#x}"),
+            adapter.stack.to_vec(),
+        );
+    }
+}
