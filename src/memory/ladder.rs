@@ -2,7 +2,8 @@
 //!
 //! Rung 0 is what was asked for. If the caller allows other nodes, each rung is tried on any node
 //! after the one asked for; if he allows pieces, blocks of half the length follow, then of a
-//! quarter, and so on to a page, or to the most pieces that a registration has.
+//! quarter, and so on to a page, or to the most pieces that a registration has. Several pieces are
+//! asked for in one call where the adapter can do that, else one by one.
 
 use alloc::vec::Vec;
 
@@ -83,6 +84,11 @@ fn fill(
     let count = count
         .and_then(|count| usize::try_from(count).ok())
         .ok_or(Error::NoMemory)?;
+    if count > 1
+        && let Ok(vector) = source.vector(piece_length, count)
+    {
+        return Ok(vector);
+    }
     let mut pieces = Vec::new();
     pieces
         .try_reserve_exact(count)

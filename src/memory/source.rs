@@ -1,15 +1,18 @@
 //! One block of memory that lies as asked.
 
+use alloc::vec::Vec;
+
 use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterRequest};
 use wdm::{
     contiguous::{ContiguousMemory, Wanted},
-    dma::{Adapter, Allocator, BufferWanted, CommonBuffer, SharedBlock},
+    dma::{Adapter, Allocator, BufferVector, BufferWanted, CommonBuffer, SharedBlock},
     memory::Memory,
     node::Node,
     pool::Shared,
+    status::NoMemory,
 };
 
-use super::{Piece, Reserve, contract_cache, kernel_cache, placement::Place, reserve};
+use super::{Piece, Reserve, contract_cache, kernel_cache, placement::Place, push_within, reserve};
 use crate::device::Hardware;
 
 /// The longest piece for which the reserve is asked before the system is.
@@ -141,19 +144,59 @@ impl<'a> Source<'a> {
         place: &Place,
         length: u64,
     ) -> Result<(Memory, u64), Error> {
-        let wanted = BufferWanted {
-            length: size(length)?,
-            lowest: place.lowest,
-            highest: place.highest,
-            cache: kernel_cache(self.request.cache),
-            node: self.node,
-        };
+        let wanted = self.wanted(place, length)?;
         let buffer = CommonBuffer::new(adapter, &wanted).map_err(|_| Error::NoMemory)?;
         let address = buffer.logical_address();
         Ok((
             Memory::from(Shared::new(buffer).map_err(|_| Error::NoMemory)?),
             address,
         ))
+    }
+
+    fn wanted(&self, place: &Place, length: u64) -> Result<BufferWanted, Error> {
+        Ok(BufferWanted {
+            length: size(length)?,
+            lowest: place.lowest,
+            highest: place.highest,
+            cache: kernel_cache(self.request.cache),
+            node: self.node,
+        })
+    }
+
+    /// All pieces of a registration from one call: `count` of `length` bytes, the last of which is
+    /// cut to what is left.
+    pub(super) fn vector(&self, length: u64, count: usize) -> Result<(Vec<Piece>, Nature), Error> {
+        let (Kind::CommonBuffer, Some(adapter)) = (self.request.kind, &self.hardware.adapter)
+        else {
+            return Err(Error::NoMemory);
+        };
+        let place = Place::of(self.request, length);
+        let number = u32::try_from(count).map_err(|_| Error::NoMemory)?;
+        let vector = BufferVector::new(adapter, &self.wanted(&place, length)?, number);
+        let vector = vector.and_then(|vector| Shared::new(vector).map_err(|_| NoMemory));
+        let vector = vector.map_err(|_| Error::NoMemory)?;
+        let mut pieces = Vec::new();
+        pieces
+            .try_reserve_exact(count)
+            .map_err(|_| Error::NoMemory)?;
+        let mut left = self.request.length.bytes();
+        for index in 0..number {
+            let element = BufferVector::element(&vector, index).ok_or(Error::NoMemory)?;
+            let address = element.logical_address();
+            let place = Place::of(self.request, left.min(length));
+            push_within(
+                &mut pieces,
+                exactly(&place, (Memory::from(element), address))?,
+            )?;
+            left = left.saturating_sub(length);
+        }
+        let cache = Allocator::Ex.effective_cache(kernel_cache(self.request.cache));
+        let nature = Nature {
+            method: Method::AllocateCommonBufferVector,
+            cache: contract_cache(cache),
+            address_kind: AddressKind::Logical,
+        };
+        Ok((pieces, nature))
     }
 
     /// Memory that the device reaches whether its addresses are translated or not.
@@ -235,6 +278,15 @@ fn part(place: &Place, (memory, address): (Memory, u64)) -> Result<Piece, Error>
         .part(size(offset)?, size(place.length)?)
         .ok_or(Error::NoMemory)?;
     Ok(Piece::new(part, address.saturating_add(offset), None))
+}
+
+/// The start of a block, if it lies as asked.
+fn exactly(place: &Place, (memory, address): (Memory, u64)) -> Result<Piece, Error> {
+    if place.offset_in(address, place.length) != Some(0) {
+        return Err(Error::NoMemory);
+    }
+    let part = memory.part(0, size(place.length)?).ok_or(Error::NoMemory)?;
+    Ok(Piece::new(part, address, None))
 }
 
 fn size(bytes: u64) -> Result<usize, Error> {

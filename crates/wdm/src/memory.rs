@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 
 use crate::{
     contiguous::ContiguousMemory,
-    dma::{CommonBuffer, SharedBlock},
+    dma::{BufferVector, CommonBuffer, SharedBlock, VectorElement},
     pool::Shared,
 };
 
@@ -33,6 +33,7 @@ pub enum CacheType {
 #[derive(Clone)]
 enum Block {
     Common(Shared<CommonBuffer>),
+    Vector(Shared<BufferVector>),
     Contiguous(Shared<ContiguousMemory>),
     Device(Shared<SharedBlock>),
 }
@@ -61,6 +62,19 @@ impl From<Shared<CommonBuffer>> for Memory {
         let (start, length, cache) = (buffer.start(), buffer.length(), buffer.cache());
         Self {
             block: Block::Common(buffer),
+            start,
+            length,
+            cache,
+        }
+    }
+}
+
+impl From<VectorElement> for Memory {
+    fn from(element: VectorElement) -> Self {
+        let (start, length, cache) = (element.start(), element.length(), element.cache());
+        let block = Block::Vector(element.into_vector());
+        Self {
+            block,
             start,
             length,
             cache,

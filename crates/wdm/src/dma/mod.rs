@@ -3,6 +3,7 @@
 //! * [`Description`]: what the device can do
 //! * [`Adapter`]: the system's answer, with the table of operations
 //! * [`CommonBuffer`]: memory that the adapter allocates
+//! * [`BufferVector`]: many of those at once
 //! * [`SharedBlock`]: memory of ours that the adapter makes reachable
 //!
 //! Only this module calls through the adapter's table. A member of it is used only if the table is
@@ -11,12 +12,14 @@
 //! IRQL: `PASSIVE_LEVEL` throughout.
 
 mod adapter;
+mod buffer_vector;
 mod common_buffer;
 mod description;
 mod operations;
 mod shared_block;
 
 pub use adapter::Adapter;
+pub use buffer_vector::{BufferVector, VectorElement};
 pub use common_buffer::{Allocator, BufferWanted, CommonBuffer};
 pub use description::Description;
 pub use shared_block::SharedBlock;

@@ -43,6 +43,24 @@ pub(super) type AllocateWithBounds = unsafe extern "C" fn(
     u32,
     *mut Address,
 ) -> *mut c_void;
+/// A `DMA_COMMON_BUFFER_VECTOR`, of which nothing is known.
+#[repr(C)]
+pub(super) struct Vector([u8; 0]);
+
+pub(super) type AllocateVector = unsafe extern "C" fn(
+    *mut DMA_ADAPTER,
+    Address,
+    Address,
+    i32,
+    u32,
+    u32,
+    u32,
+    u64,
+    *mut *mut Vector,
+) -> i32;
+pub(super) type GetElement =
+    unsafe extern "C" fn(*mut DMA_ADAPTER, *mut Vector, u32, *mut *mut c_void, *mut Address);
+pub(super) type FreeVector = unsafe extern "C" fn(*mut DMA_ADAPTER, *mut Vector);
 pub(super) type CreateFromMdl = unsafe extern "C" fn(
     *mut DMA_ADAPTER,
     *mut MDL,
@@ -67,7 +85,10 @@ pub(super) struct Operations {
     version_3: [*const c_void; 9],
     domains: [*const c_void; 5],
     allocate_with_bounds: Option<AllocateWithBounds>,
-    vectors: [*const c_void; 4],
+    allocate_vector: Option<AllocateVector>,
+    element: Option<GetElement>,
+    free_element: *const c_void,
+    free_vector: Option<FreeVector>,
     create_from_mdl: Option<CreateFromMdl>,
 }
 
@@ -77,6 +98,8 @@ const _: () = assert!(offset_of!(Operations, get_list) == 88);
 const _: () = assert!(offset_of!(Operations, put_list) == 96);
 const _: () = assert!(offset_of!(Operations, allocate_ex) == 152);
 const _: () = assert!(offset_of!(Operations, allocate_with_bounds) == 272);
+const _: () = assert!(offset_of!(Operations, allocate_vector) == 280);
+const _: () = assert!(offset_of!(Operations, free_vector) == 304);
 const _: () = assert!(offset_of!(Operations, create_from_mdl) == 312);
 
 /// A `SCATTER_GATHER_LIST` with its first element.
@@ -197,6 +220,17 @@ impl Table {
     pub(super) fn allocate_with_bounds(self) -> Option<AllocateWithBounds> {
         // SAFETY: the type of that member.
         unsafe { self.member(offset_of!(Operations, allocate_with_bounds)) }
+    }
+
+    /// The routines for vectors, all or none.
+    pub(super) fn vectors(self) -> Option<(AllocateVector, GetElement, FreeVector)> {
+        // SAFETY: the type of that member.
+        let allocate = unsafe { self.member(offset_of!(Operations, allocate_vector)) }?;
+        // SAFETY: the type of that member.
+        let element = unsafe { self.member(offset_of!(Operations, element)) }?;
+        // SAFETY: the type of that member.
+        let free = unsafe { self.member(offset_of!(Operations, free_vector)) }?;
+        Some((allocate, element, free))
     }
 
     pub(super) fn create_from_mdl(self) -> Option<CreateFromMdl> {
