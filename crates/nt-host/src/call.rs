@@ -11,7 +11,7 @@ use crate::export::Watch;
 use crate::fault::Finding;
 use crate::host::Host;
 use crate::judge::StackFrame;
-use crate::thread::{self, Level};
+use crate::thread::{self, Level, Mark};
 
 /// The driver was stopped, by a bug check, an exception, or because the system had ended before.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,6 +58,9 @@ impl Host {
         let result = match result {
             Ok(value) => {
                 if entry != Entry::Lock {
+                    self.locks.check_return(self, before);
+                    self.cancel_lock.check_return(self);
+                    self.check_attachments(before);
                     self.check_return(entry, level);
                 }
                 Ok(value)
@@ -75,6 +78,14 @@ impl Host {
                 thread::reset(before, level);
                 Err(stopped)
             }
+        }
+    }
+
+    fn check_attachments(&self, before: Mark) {
+        let extra = thread::detach_beyond(before);
+        if extra > 0 {
+            let message = format!("returned attached to {extra} address spaces");
+            self.violation("V309", "05", message);
         }
     }
 
@@ -148,9 +159,18 @@ impl Host {
     }
 }
 
+/// The frame of a routine that may not come back: runs `work`, and leaves the driver if that was stopped.
+pub(crate) fn exported<T>(work: impl FnOnce(&Arc<Host>) -> Result<T, Stopped>) -> T {
+    let result = {
+        let host = crate::host::current();
+        work(&host)
+    };
+    or_stop(result)
+}
+
 /// Unwraps in a routine of the export table: a stopped inner call stops the outer driver code too.
 ///
-/// No lock of the host may be held.
+/// No lock of the host may be held, and nothing that wants to be dropped.
 pub(crate) fn or_stop<T>(result: Result<T, Stopped>) -> T {
     match result {
         Ok(value) => value,

@@ -8,14 +8,32 @@ use std::time::Duration;
 use nt_machine::{Machine, MachineConfig};
 
 use crate::call::Stopped;
+use crate::data::DataExports;
+use crate::debug::DebugOutput;
+use crate::device::interface::Strings;
+use crate::device::link::Links;
+use crate::device::node::Nodes;
+use crate::device::object::DeviceObjects;
 use crate::dma::{DmaConfig, DmaState};
+use crate::driver::Drivers;
+use crate::etw::Etw;
 use crate::export;
 use crate::faults::Faults;
+use crate::file::Files;
 use crate::guarded::{GuardedBlock, GuardedHeap};
+use crate::irp::Irps;
+use crate::irp::cancel::CancelLock;
 use crate::judge::{Judge, Leak, Report, StackFrame, Violation, current_stack};
+use crate::layout::device::POWER_PAGABLE;
 use crate::memory::MemoryState;
+use crate::object::Objects;
+use crate::process::notify::NotifyRoutines;
 use crate::process::{ProcessObject, Processes};
+use crate::registry::{Registry, RegistryValue};
+use crate::remove_lock::RemoveLocks;
 use crate::status::NtStatus;
+use crate::sync::event::Waits;
+use crate::sync::lock_registry::Locks;
 use crate::{lock, thread};
 
 /// Why the host could not do what was asked.
@@ -54,6 +72,23 @@ pub struct Host {
     pub(crate) memory: MemoryState,
     pub(crate) dma: DmaState,
     pub(crate) processes: Processes,
+    pub(crate) data: DataExports,
+    pub(crate) drivers: Drivers,
+    pub(crate) cancel_lock: CancelLock,
+    pub(crate) debug: DebugOutput,
+    pub(crate) devices: DeviceObjects,
+    pub(crate) etw: Etw,
+    pub(crate) files: Files,
+    pub(crate) irps: Irps,
+    pub(crate) links: Links,
+    pub(crate) locks: Locks,
+    pub(crate) nodes: Nodes,
+    pub(crate) notify: NotifyRoutines,
+    pub(crate) objects: Objects,
+    pub(crate) registry: Registry,
+    pub(crate) remove_locks: RemoveLocks,
+    pub(crate) strings: Strings,
+    pub(crate) waits: Waits,
 }
 
 /// What a builder sets and the rest of the host reads.
@@ -65,6 +100,12 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     /// A wait or lock that lasts longer has hung.
     pub(crate) watchdog: Duration,
+    /// Further `Flags` of a PDO.
+    pub(crate) pdo_flags: u32,
+    /// Lower drivers answer STATUS_PENDING and complete from another thread.
+    pub(crate) force_pending: bool,
+    /// Values of each new device's hardware key.
+    pub(crate) parameters: Vec<(String, RegistryValue)>,
 }
 
 /// Sets up a host.
@@ -102,6 +143,27 @@ impl HostBuilder {
         self
     }
 
+    /// A value of the device's hardware key, as its INF or an administrator sets it.
+    #[must_use]
+    pub fn parameter(mut self, name: &str, value: RegistryValue) -> Self {
+        self.options.parameters.push((name.to_owned(), value));
+        self
+    }
+
+    /// `Flags` of a new PDO beyond those that every PDO has (`DO_POWER_PAGABLE` unless set).
+    #[must_use]
+    pub fn pdo_flags(mut self, flags: u32) -> Self {
+        self.options.pdo_flags = flags;
+        self
+    }
+
+    /// Lower drivers answer `STATUS_PENDING` and complete a moment later from another thread.
+    #[must_use]
+    pub fn force_pending(mut self, force: bool) -> Self {
+        self.options.force_pending = force;
+        self
+    }
+
     /// Starts the system.
     ///
     /// # Errors
@@ -112,6 +174,8 @@ impl HostBuilder {
         let heap = GuardedHeap::default();
         let memory = MemoryState::new(&machine)?;
         let processes = Processes::new(&heap, &memory)?;
+        let data = DataExports::new(&heap)?;
+        let drivers = Drivers::new(&heap)?;
         let calls = std::iter::repeat_with(|| AtomicU64::new(0)).take(export::table().len());
         Ok(Arc::new(Host {
             judge: Judge::default(),
@@ -125,6 +189,23 @@ impl HostBuilder {
             heap,
             memory,
             processes,
+            data,
+            drivers,
+            cancel_lock: CancelLock::default(),
+            debug: DebugOutput::default(),
+            devices: DeviceObjects::default(),
+            etw: Etw::default(),
+            files: Files::default(),
+            irps: Irps::default(),
+            links: Links::default(),
+            locks: Locks::default(),
+            nodes: Nodes::default(),
+            notify: NotifyRoutines::default(),
+            objects: Objects::default(),
+            registry: Registry::default(),
+            remove_locks: RemoveLocks::default(),
+            strings: Strings::default(),
+            waits: Waits::default(),
         }))
     }
 }
@@ -139,6 +220,9 @@ impl Host {
                 dma: DmaConfig::default(),
                 seed: 1,
                 watchdog: Duration::from_secs(10),
+                pdo_flags: POWER_PAGABLE,
+                force_pending: false,
+                parameters: Vec::new(),
             },
         }
     }

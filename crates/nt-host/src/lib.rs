@@ -33,24 +33,42 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod access;
 mod call;
+mod data;
+mod debug;
+mod device;
 pub mod dma;
+mod driver;
+mod etw;
 mod export;
 mod fault;
 mod faults;
+mod file;
 mod guarded;
 mod host;
+mod irp;
 mod judge;
 pub mod layout;
 pub mod memory;
+mod object;
 mod process;
+mod registry;
+mod remove_lock;
 mod runtime;
 mod status;
+mod sync;
 mod thread;
 
 pub use call::Stopped;
+pub use device::Device;
+pub use device::interface::Guid;
+pub use driver::Driver;
+pub use etw::EtwEvent;
 pub use faults::Faults;
+pub use file::{Access, Control, File, IoResult, Mode, Pending};
 pub use host::{Host, HostBuilder, HostError};
 pub use judge::{Leak, Report, StackFrame, Violation};
+pub use process::{Process, Thread};
+pub use registry::RegistryValue;
 pub use status::NtStatus;
 
 /// Addresses below are a process's own; what the kernel hands out lies above.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::host::Host;
-use crate::process::ProcessObject;
+use crate::process::{ProcessObject, ThreadObject};
 
 /// `PASSIVE_LEVEL`.
 pub(crate) const PASSIVE: u8 = 0;
@@ -39,7 +39,39 @@ struct Current {
     processes: Vec<Arc<ProcessObject>>,
     /// Address spaces attached to, with the driver's state structure of each.
     attached: Vec<(u64, Arc<ProcessObject>)>,
+    /// Which thread of a process this one stands for, if that was said.
+    threads: Vec<Arc<ThreadObject>>,
+    /// Locks held, in the order of acquisition.
+    held: Vec<Held>,
     level: Level,
+}
+
+/// A lock that this thread holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The lock's address.
+    pub(crate) address: u64,
+    /// What it is.
+    pub(crate) kind: LockKind,
+    /// The IRQL before.
+    pub(crate) irql: u8,
+    /// The acquisition's own structure: the queue handle of an in-stack lock.
+    pub(crate) handle: u64,
+}
+
+/// The kinds of locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LockKind {
+    /// A spin lock.
+    Spin,
+    /// A spin lock acquired through a queue handle.
+    Queued,
+    /// A fast mutex.
+    FastMutex,
+    /// A push lock, exclusive.
+    PushExclusive,
+    /// A push lock, shared.
+    PushShared,
 }
 
 /// How deep the thread's stacks were, to be restored when frames are abandoned.
@@ -48,6 +80,8 @@ pub(crate) struct Mark {
     contexts: usize,
     processes: usize,
     attached: usize,
+    threads: usize,
+    held: usize,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -102,6 +136,8 @@ pub(crate) fn mark() -> Mark {
         contexts: current.contexts.len(),
         processes: current.processes.len(),
         attached: current.attached.len(),
+        threads: current.threads.len(),
+        held: current.held.len(),
     })
 }
 
@@ -111,6 +147,8 @@ pub(crate) fn reset(mark: Mark, level: Level) {
         current.contexts.truncate(mark.contexts);
         current.processes.truncate(mark.processes);
         current.attached.truncate(mark.attached);
+        current.threads.truncate(mark.threads);
+        current.held.truncate(mark.held);
         current.level = level;
     });
 }
@@ -129,6 +167,85 @@ pub(crate) fn in_process<T>(process: &Arc<ProcessObject>, work: impl FnOnce() ->
     let result = work();
     CURRENT.with_borrow_mut(|current| current.processes.pop());
     result
+}
+
+/// The process that this thread belongs to, whatever it is attached to.
+pub(crate) fn own_process() -> Option<Arc<ProcessObject>> {
+    CURRENT.with_borrow(|current| current.processes.last().cloned())
+}
+
+/// Runs `work` as that thread of a process.
+pub(crate) fn as_thread<T>(thread: &Arc<ThreadObject>, work: impl FnOnce() -> T) -> T {
+    CURRENT.with_borrow_mut(|current| current.threads.push(Arc::clone(thread)));
+    let result = work();
+    CURRENT.with_borrow_mut(|current| current.threads.pop());
+    result
+}
+
+/// The thread that this one was said to stand for.
+pub(crate) fn thread_object() -> Option<Arc<ThreadObject>> {
+    CURRENT.with_borrow(|current| current.threads.last().cloned())
+}
+
+/// Attaches to a process; `state` is the driver's structure.
+pub(crate) fn attach(state: u64, process: Arc<ProcessObject>) {
+    CURRENT.with_borrow_mut(|current| current.attached.push((state, process)));
+}
+
+/// Detaches; `Err` with the structure of the last attach if it is another.
+pub(crate) fn detach(state: u64) -> Result<(), Option<u64>> {
+    CURRENT.with_borrow_mut(|current| match current.attached.last() {
+        Some((last, _)) if *last == state => {
+            current.attached.pop();
+            Ok(())
+        }
+        Some((last, _)) => Err(Some(*last)),
+        None => Err(None),
+    })
+}
+
+/// How many address spaces the thread is attached to; those beyond `depth` are left.
+pub(crate) fn detach_beyond(mark: Mark) -> usize {
+    CURRENT.with_borrow_mut(|current| {
+        let extra = current.attached.len().saturating_sub(mark.attached);
+        current.attached.truncate(mark.attached);
+        extra
+    })
+}
+
+/// Notes an acquired lock.
+pub(crate) fn push_held(held: Held) {
+    CURRENT.with_borrow_mut(|current| current.held.push(held));
+}
+
+/// The locks this thread holds, oldest first.
+pub(crate) fn held() -> Vec<Held> {
+    CURRENT.with_borrow(|current| current.held.clone())
+}
+
+/// Takes a lock off the list; whether it was the last one acquired.
+pub(crate) fn remove_held(address: u64) -> Option<(Held, bool)> {
+    CURRENT.with_borrow_mut(|current| {
+        let index = current.held.iter().rposition(|held| held.address == address)?;
+        let last = index + 1 == current.held.len();
+        Some((current.held.remove(index), last))
+    })
+}
+
+/// Takes the locks acquired since `mark` off the list.
+pub(crate) fn held_since(mark: Mark) -> Vec<Held> {
+    CURRENT.with_borrow_mut(|current| {
+        let from = mark.held.min(current.held.len());
+        current.held.split_off(from)
+    })
+}
+
+/// Whether a spin lock is held.
+pub(crate) fn holds_spin_lock() -> bool {
+    CURRENT.with_borrow(|current| {
+        let spins = |held: &Held| matches!(held.kind, LockKind::Spin | LockKind::Queued);
+        current.held.iter().any(spins)
+    })
 }
 
 /// IRQL and APC state.
