@@ -26,9 +26,14 @@ impl DataExports {
             write(block.address(), value);
             variables.push((name, block));
         }
-        for name in
-            ["IoFileObjectType", "PsProcessType", "PsThreadType", "ExEventObjectType", "IoDriverObjectType", "IoDeviceObjectType"]
-        {
+        for name in [
+            "IoFileObjectType",
+            "PsProcessType",
+            "PsThreadType",
+            "ExEventObjectType",
+            "IoDriverObjectType",
+            "IoDeviceObjectType",
+        ] {
             // The variable points to a variable that points to the type object.
             let (object, pointer, block) = (
                 heap.allocate("object type", 64)?,
@@ -40,7 +45,10 @@ impl DataExports {
             variables.push((name, block));
             types.extend([object, pointer]);
         }
-        Ok(Self { variables, _types: types })
+        Ok(Self {
+            variables,
+            _types: types,
+        })
     }
 
     /// The variable of that name.

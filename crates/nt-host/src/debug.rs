@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock};
 
-use crate::access::{read_c_string, read_unicode_string, read_utf16, read};
+use crate::access::{read, read_c_string, read_unicode_string, read_utf16};
 use crate::call::exported;
 use crate::export::{IrqlRule, exports, table};
 use crate::host::{Host, current};
@@ -35,10 +35,23 @@ extern "win64" fn bug_check(code: u32, p1: u64, p2: u64, p3: u64, p4: u64) {
 /// The text of a `printf` conversion, from `%` on; its length in the format and the formatted argument.
 fn conversion(format: &str, argument: u64) -> (usize, String) {
     let body = &format[1..];
-    let skip = body.find(|c: char| c.is_ascii_alphabetic() || c == '%').unwrap_or(body.len());
+    let skip = body
+        .find(|c: char| c.is_ascii_alphabetic() || c == '%')
+        .unwrap_or(body.len());
     let rest = &body[skip..];
-    for (prefix, wide) in [("I64", true), ("ll", true), ("z", true), ("l", false), ("h", false), ("w", false), ("", false)] {
-        let Some(kind) = rest.strip_prefix(prefix).and_then(|rest| rest.chars().next()) else {
+    for (prefix, wide) in [
+        ("I64", true),
+        ("ll", true),
+        ("z", true),
+        ("l", false),
+        ("h", false),
+        ("w", false),
+        ("", false),
+    ] {
+        let Some(kind) = rest
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.chars().next())
+        else {
             continue;
         };
         let value = if wide || matches!(kind, 'p' | 's' | 'S' | 'Z') {
@@ -128,7 +141,9 @@ extern "win64" fn get_system_routine_address(name: u64) -> u64 {
     let known = table().routine(&name).filter(|_| !name.starts_with("Iop"));
     let Some(routine) = known else { return 0 };
     let mut stubs = lock(STUBS.get_or_init(Mutex::default));
-    *stubs.entry(name).or_insert_with(|| nt_image::stub(routine) as u64)
+    *stubs
+        .entry(name)
+        .or_insert_with(|| nt_image::stub(routine) as u64)
 }
 
 exports! {

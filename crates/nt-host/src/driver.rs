@@ -56,7 +56,11 @@ impl Drivers {
     pub(crate) fn new(heap: &GuardedHeap) -> std::io::Result<Self> {
         let bus = Arc::new(create_object(heap, "PnpManager", None)?);
         let all = Mutex::new(vec![Arc::clone(&bus)]);
-        Ok(Self { all, bus, unloading: AtomicBool::new(false) })
+        Ok(Self {
+            all,
+            bus,
+            unloading: AtomicBool::new(false),
+        })
     }
 
     /// The root bus driver's object.
@@ -66,7 +70,10 @@ impl Drivers {
 
     /// The driver object at that address.
     pub(crate) fn at(&self, address: u64) -> Option<Arc<DriverObject>> {
-        lock(&self.all).iter().find(|driver| driver.address() == address).cloned()
+        lock(&self.all)
+            .iter()
+            .find(|driver| driver.address() == address)
+            .cloned()
     }
 
     /// The preset of the dispatch table.
@@ -83,7 +90,9 @@ impl Drivers {
     pub(crate) fn dll_characteristics_at(&self, address: u64) -> Option<u16> {
         let all = lock(&self.all);
         let mut images = all.iter().filter_map(|driver| driver.image.as_ref());
-        images.find(|image| image.contains(address)).map(Image::dll_characteristics)
+        images
+            .find(|image| image.contains(address))
+            .map(Image::dll_characteristics)
     }
 
     /// Whether the address lies in an image; with `pageable`, in a section that the system may page.
@@ -92,9 +101,12 @@ impl Drivers {
         let mut images = all.iter().filter_map(|driver| driver.image.as_ref());
         let image = images.find(|image| image.contains(address))?;
         let offset = address - image.base();
-        let inside =
-            |section: &&nt_image::Section| section.range.contains(&(offset as usize));
-        let name = image.sections().iter().find(inside).map(|section| section.name.clone());
+        let inside = |section: &&nt_image::Section| section.range.contains(&(offset as usize));
+        let name = image
+            .sections()
+            .iter()
+            .find(inside)
+            .map(|section| section.name.clone());
         Some(name.unwrap_or_default())
     }
 
@@ -103,7 +115,10 @@ impl Drivers {
         if routine == 0 || control & 0xE0 == 0 {
             return;
         }
-        if self.section_at(routine).is_some_and(|name| name.starts_with("PAGE")) {
+        if self
+            .section_at(routine)
+            .is_some_and(|name| name.starts_with("PAGE"))
+        {
             let message = format!("completion routine {routine:#x} lies in pageable code");
             host.violation("V226", "C9/0x227", message);
         }
@@ -138,7 +153,13 @@ fn create_object(
         write(at + driver::MAJOR_FUNCTION + 8 * index, default_stub());
     }
     let name = name.to_owned();
-    Ok(DriverObject { name, object, _extension: extension, _names: names, image })
+    Ok(DriverObject {
+        name,
+        object,
+        _extension: extension,
+        _names: names,
+        image,
+    })
 }
 
 /// A UNICODE_STRING at `slot` with its characters in a block of their own.
@@ -167,7 +188,11 @@ impl Host {
     /// or [`HostError::Stopped`].
     pub fn load(self: &Arc<Self>, name: &str, file: &[u8]) -> Result<Driver, HostError> {
         self.check_alive()?;
-        let image_name = if name.contains('.') { name.to_owned() } else { format!("{name}.sys") };
+        let image_name = if name.contains('.') {
+            name.to_owned()
+        } else {
+            format!("{name}.sys")
+        };
         let image = Image::load(&image_name, file, &mut |module, routine| {
             export::resolve(module, routine, &|name| self.data.variable(name))
         })?;
@@ -184,7 +209,10 @@ impl Host {
         lock(&self.drivers.all).push(Arc::clone(&object));
         self.objects.insert(object.address(), Kind::Driver);
         self.registry.create_service(name);
-        let driver = Driver { host: Arc::clone(self), object };
+        let driver = Driver {
+            host: Arc::clone(self),
+            object,
+        };
         let status = driver.run_entry(entry)?;
         if status.is_success() {
             driver.check_dispatch_table();
@@ -212,7 +240,8 @@ impl Driver {
         let arguments = [self.object.address(), string.address()];
         let system = self.host.processes.system();
         let status = thread::in_process(&system, || {
-            self.host.call_driver(Entry::Callback, "DriverEntry", entry, &arguments)
+            self.host
+                .call_driver(Entry::Callback, "DriverEntry", entry, &arguments)
         })?;
         drop(buffer);
         Ok(NtStatus(status as u32))
@@ -237,7 +266,8 @@ impl Driver {
             }
         }
         if read::<u64>(object + driver::DRIVER_UNLOAD) == 0 {
-            self.host.violation("V221", "C9/0x21F", "no DriverUnload routine");
+            self.host
+                .violation("V221", "C9/0x21F", "no DriverUnload routine");
         }
     }
 
@@ -271,9 +301,8 @@ impl Driver {
     pub fn unload(self) -> Result<(), HostError> {
         crate::file::run_deferred(&self.host)?;
         self.host.check_alive()?;
-        let busy = |node: &Arc<crate::device::node::Node>| {
-            lock(&node.state).phase != Phase::Removed
-        };
+        let busy =
+            |node: &Arc<crate::device::node::Node>| lock(&node.state).phase != Phase::Removed;
         if self.host.nodes.all().iter().any(busy) {
             return Err(HostError::Status(NtStatus::DEVICE_BUSY));
         }
@@ -283,9 +312,11 @@ impl Driver {
             return Err(HostError::Status(NtStatus::INVALID_DEVICE_REQUEST));
         }
         self.host.drivers.unloading.store(true, Ordering::SeqCst);
+        crate::memory::driver_unloading(&self.host);
         let system = self.host.processes.system();
         let result = thread::in_process(&system, || {
-            self.host.call_driver(Entry::Callback, "DriverUnload", routine, &[object])
+            self.host
+                .call_driver(Entry::Callback, "DriverUnload", routine, &[object])
         });
         self.host.drivers.unloading.store(false, Ordering::SeqCst);
         result?;

@@ -91,7 +91,9 @@ extern "win64" fn unregister(handle: u64) -> u32 {
 
 fn write_event(handle: u64, descriptor: u64, count: u32, data: u64) -> u32 {
     let host = current();
-    let Some(provider) = provider_of(&host, handle) else { return NtStatus::INVALID_HANDLE.0 };
+    let Some(provider) = provider_of(&host, handle) else {
+        return NtStatus::INVALID_HANDLE.0;
+    };
     if count > MAX_DESCRIPTORS {
         return NtStatus::INVALID_PARAMETER.0;
     }
@@ -114,7 +116,10 @@ fn write_event(handle: u64, descriptor: u64, count: u32, data: u64) -> u32 {
 }
 
 fn provider_of(host: &Host, handle: u64) -> Option<Guid> {
-    lock(&host.etw.state).providers.get(&handle).map(|(guid, _)| *guid)
+    lock(&host.etw.state)
+        .providers
+        .get(&handle)
+        .map(|(guid, _)| *guid)
 }
 
 extern "win64" fn etw_write(

@@ -39,7 +39,14 @@ pub(crate) struct Objects {
 impl Objects {
     /// A new object, without a reference of a driver.
     pub(crate) fn insert(&self, address: u64, kind: Kind) {
-        lock(&self.table).insert(address, Record { kind, references: 0, stack: Vec::new() });
+        lock(&self.table).insert(
+            address,
+            Record {
+                kind,
+                references: 0,
+                stack: Vec::new(),
+            },
+        );
     }
 
     /// The object is gone.
@@ -49,7 +56,9 @@ impl Objects {
 
     /// References that drivers hold on it.
     pub(crate) fn references(&self, address: u64) -> u64 {
-        lock(&self.table).get(&address).map_or(0, |record| record.references)
+        lock(&self.table)
+            .get(&address)
+            .map_or(0, |record| record.references)
     }
 
     /// What the object is.
@@ -61,7 +70,9 @@ impl Objects {
     pub(crate) fn reference(&self, address: u64) -> bool {
         let stack = current_stack();
         let mut table = lock(&self.table);
-        let Some(record) = table.get_mut(&address) else { return false };
+        let Some(record) = table.get_mut(&address) else {
+            return false;
+        };
         record.references += 1;
         record.stack = stack;
         true
@@ -80,7 +91,12 @@ impl Objects {
         let table = lock(&self.table);
         let held = table.iter().filter(|(_, record)| record.references > 0);
         held.map(|(address, record)| {
-            (*address, record.kind, record.references, record.stack.clone())
+            (
+                *address,
+                record.kind,
+                record.references,
+                record.stack.clone(),
+            )
         })
         .collect()
     }
@@ -97,14 +113,22 @@ pub(crate) fn driver_unloaded(host: &Host) {
                 stack.clone(),
             );
         }
-        host.leak("reference", format!("{count} on {kind:?} object {address:#x}"), stack);
+        host.leak(
+            "reference",
+            format!("{count} on {kind:?} object {address:#x}"),
+            stack,
+        );
     }
 }
 
 extern "win64" fn reference_object(object: u64) -> u64 {
     let host = current();
     if !host.objects.reference(object) {
-        host.violation("V266", "C4/0x3F", format!("reference of {object:#x}: no live object"));
+        host.violation(
+            "V266",
+            "C4/0x3F",
+            format!("reference of {object:#x}: no live object"),
+        );
     }
     host.objects.references(object)
 }

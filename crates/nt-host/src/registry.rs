@@ -29,7 +29,10 @@ pub enum RegistryValue {
 impl RegistryValue {
     fn encode(&self) -> (u32, Vec<u8>) {
         let text = |text: &str| -> Vec<u8> {
-            text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+            text.encode_utf16()
+                .chain([0])
+                .flat_map(u16::to_le_bytes)
+                .collect()
         };
         match self {
             Self::Dword(value) => (4, value.to_le_bytes().to_vec()),
@@ -71,8 +74,14 @@ fn canonical(path: &str) -> String {
 }
 
 fn device_key(instance: &str, software: bool) -> String {
-    let tail = if software { "Driver" } else { "Device Parameters" };
-    canonical(&format!("\\Registry\\Machine\\System\\CurrentControlSet\\Enum\\{instance}\\{tail}"))
+    let tail = if software {
+        "Driver"
+    } else {
+        "Device Parameters"
+    };
+    canonical(&format!(
+        "\\Registry\\Machine\\System\\CurrentControlSet\\Enum\\{instance}\\{tail}"
+    ))
 }
 
 impl Registry {
@@ -107,7 +116,10 @@ impl Registry {
 
     fn value(&self, path: &str, name: &str) -> Option<(u32, Vec<u8>)> {
         let state = lock(&self.state);
-        let (_, kind, bytes) = state.keys.get(&canonical(path))?.get(&name.to_uppercase())?;
+        let (_, kind, bytes) = state
+            .keys
+            .get(&canonical(path))?
+            .get(&name.to_uppercase())?;
         Some((*kind, bytes.clone()))
     }
 
@@ -125,7 +137,10 @@ impl Registry {
     }
 
     fn path_of(&self, handle: u64) -> Option<String> {
-        lock(&self.state).handles.get(&handle).map(|(path, _)| path.clone())
+        lock(&self.state)
+            .handles
+            .get(&handle)
+            .map(|(path, _)| path.clone())
     }
 
     /// Reports handles that the driver has not closed.
@@ -198,13 +213,17 @@ fn object_path(host: &Host, attributes: u64) -> Option<String> {
     if root == 0 {
         return Some(name);
     }
-    host.registry.path_of(root).map(|root| format!("{root}\\{name}"))
+    host.registry
+        .path_of(root)
+        .map(|root| format!("{root}\\{name}"))
 }
 
 extern "win64" fn zw_open_key(handle: u64, _access: u32, attributes: u64) -> u32 {
     let host = current();
     check_call(&host, &[handle, attributes]);
-    let Some(path) = object_path(&host, attributes) else { return NtStatus::INVALID_HANDLE.0 };
+    let Some(path) = object_path(&host, attributes) else {
+        return NtStatus::INVALID_HANDLE.0;
+    };
     if host.faults().should_fail("ZwOpenKey") {
         return NtStatus::INSUFFICIENT_RESOURCES.0;
     }
@@ -227,8 +246,12 @@ extern "win64" fn zw_create_key(
     disposition: u64,
 ) -> u32 {
     let host = current();
-    let Some(path) = object_path(&host, attributes) else { return NtStatus::INVALID_HANDLE.0 };
-    let existed = lock(&host.registry.state).keys.contains_key(&canonical(&path));
+    let Some(path) = object_path(&host, attributes) else {
+        return NtStatus::INVALID_HANDLE.0;
+    };
+    let existed = lock(&host.registry.state)
+        .keys
+        .contains_key(&canonical(&path));
     host.registry.create(&path);
     if disposition != 0 {
         write(disposition, if existed { 2_u32 } else { 1_u32 });
@@ -254,7 +277,10 @@ extern "win64" fn io_open_device_registry_key(
     if host.faults().should_fail("IoOpenDeviceRegistryKey") {
         return NtStatus::INSUFFICIENT_RESOURCES.0;
     }
-    match host.registry.open(&device_key(&node.instance, kind & 2 != 0)) {
+    match host
+        .registry
+        .open(&device_key(&node.instance, kind & 2 != 0))
+    {
         Some(opened) => {
             write(handle, opened);
             NtStatus::SUCCESS.0
@@ -274,7 +300,9 @@ extern "win64" fn zw_query_value_key(
     let host = current();
     check_call(&host, &[name, information, needed]);
     let name = checked_string(&host, name);
-    let Some(path) = host.registry.path_of(handle) else { return bad_handle(&host, handle) };
+    let Some(path) = host.registry.path_of(handle) else {
+        return bad_handle(&host, handle);
+    };
     if host.faults().should_fail("ZwQueryValueKey") {
         return NtStatus::INSUFFICIENT_RESOURCES.0;
     }
@@ -307,7 +335,11 @@ extern "win64" fn zw_query_value_key(
     }
     let fits = record.len().min(length as usize);
     copy_in(information, &record[..fits]);
-    if fits < record.len() { NtStatus::BUFFER_OVERFLOW.0 } else { NtStatus::SUCCESS.0 }
+    if fits < record.len() {
+        NtStatus::BUFFER_OVERFLOW.0
+    } else {
+        NtStatus::SUCCESS.0
+    }
 }
 
 extern "win64" fn zw_set_value_key(
@@ -321,12 +353,15 @@ extern "win64" fn zw_set_value_key(
     let host = current();
     check_call(&host, &[name, data]);
     let name = checked_string(&host, name);
-    let Some(path) = host.registry.path_of(handle) else { return bad_handle(&host, handle) };
+    let Some(path) = host.registry.path_of(handle) else {
+        return bad_handle(&host, handle);
+    };
     if host.faults().should_fail("ZwSetValueKey") {
         return NtStatus::INSUFFICIENT_RESOURCES.0;
     }
     let bytes = read_bytes(data, length as usize);
-    host.registry.set(&path, &name, &RegistryValue::Raw(kind, bytes));
+    host.registry
+        .set(&path, &name, &RegistryValue::Raw(kind, bytes));
     NtStatus::SUCCESS.0
 }
 
@@ -339,7 +374,11 @@ extern "win64" fn zw_close(handle: u64) -> u32 {
     let host = current();
     check_call(&host, &[]);
     let closed = lock(&host.registry.state).handles.remove(&handle);
-    if closed.is_some() { NtStatus::SUCCESS.0 } else { bad_handle(&host, handle) }
+    if closed.is_some() {
+        NtStatus::SUCCESS.0
+    } else {
+        bad_handle(&host, handle)
+    }
 }
 
 extern "win64" fn rtl_init_unicode_string(target: u64, source: u64) {
@@ -348,7 +387,10 @@ extern "win64" fn rtl_init_unicode_string(target: u64, source: u64) {
         units += 1;
     }
     write(target, 2 * units as u16);
-    write(target + 2, if source == 0 { 0 } else { 2 * units as u16 + 2 });
+    write(
+        target + 2,
+        if source == 0 { 0 } else { 2 * units as u16 + 2 },
+    );
     write(target + 8, source);
 }
 

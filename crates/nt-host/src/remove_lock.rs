@@ -43,7 +43,9 @@ impl RemoveLocks {
         if status == NtStatus::PENDING.0 || host.irps.at(request).is_some() {
             return;
         }
-        let held = lock(&self.locks).values().any(|own| own.tags.contains_key(&request));
+        let held = lock(&self.locks)
+            .values()
+            .any(|own| own.tags.contains_key(&request));
         if held {
             let message = format!("the lock for IRP {request:#x} is held after its end");
             host.violation("V294", "RemoveLockRelease", message);
@@ -117,7 +119,11 @@ extern "win64" fn acquire(at: u64, tag: u64, _file: u64, _line: u32, _size: u32)
     let mut locks = lock(&host.remove_locks.locks);
     let Some(own) = locks.get_mut(&at) else {
         drop(locks);
-        host.violation("V077", "C4/0x1002", format!("remove lock {at:#x} is not initialised"));
+        host.violation(
+            "V077",
+            "C4/0x1002",
+            format!("remove lock {at:#x} is not initialised"),
+        );
         return NtStatus::DELETE_PENDING.0;
     };
     if own.removed {
@@ -130,16 +136,18 @@ extern "win64" fn acquire(at: u64, tag: u64, _file: u64, _line: u32, _size: u32)
 /// Takes one acquire with that tag back.
 fn give_back(host: &Host, at: u64, tag: u64, code: &'static str) -> bool {
     let mut locks = lock(&host.remove_locks.locks);
-    let found = locks.get_mut(&at).is_some_and(|own| match own.tags.get_mut(&tag) {
-        Some(count) => {
-            *count -= 1;
-            if *count == 0 {
-                own.tags.remove(&tag);
+    let found = locks
+        .get_mut(&at)
+        .is_some_and(|own| match own.tags.get_mut(&tag) {
+            Some(count) => {
+                *count -= 1;
+                if *count == 0 {
+                    own.tags.remove(&tag);
+                }
+                true
             }
-            true
-        }
-        None => false,
-    });
+            None => false,
+        });
     drop(locks);
     host.remove_locks.released.notify_all();
     if !found {
@@ -163,7 +171,11 @@ extern "win64" fn release_and_wait(at: u64, tag: u64, _size: u32) {
             .any(|node| lock(&node.state).current == Some(pnp::REMOVE));
         if !removing {
             let message = "called outside of IRP_MN_REMOVE_DEVICE";
-            host.violation("V296", "IoReleaseRemoveLockAndWaitOutsideRemoveDevice", message);
+            host.violation(
+                "V296",
+                "IoReleaseRemoveLockAndWaitOutsideRemoveDevice",
+                message,
+            );
         }
         give_back(host, at, tag, "C4/0xD6");
         wait_for_release(host, at)
@@ -177,8 +189,10 @@ fn wait_for_release(host: &Arc<Host>, at: u64) -> Result<(), Stopped> {
         own.removed = true;
     }
     loop {
-        let tags: Vec<u64> =
-            locks.get(&at).map(|own| own.tags.keys().copied().collect()).unwrap_or_default();
+        let tags: Vec<u64> = locks
+            .get(&at)
+            .map(|own| own.tags.keys().copied().collect())
+            .unwrap_or_default();
         if tags.is_empty() {
             return Ok(());
         }
@@ -188,7 +202,10 @@ fn wait_for_release(host: &Arc<Host>, at: u64) -> Result<(), Stopped> {
             host.violation("V294", "RemoveLock", message.clone());
             return Err(host.die(message));
         }
-        let waited = host.remove_locks.released.wait_timeout(locks, Duration::from_millis(20));
+        let waited = host
+            .remove_locks
+            .released
+            .wait_timeout(locks, Duration::from_millis(20));
         locks = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
     }
 }

@@ -226,7 +226,10 @@ pub(crate) fn held() -> Vec<Held> {
 /// Takes a lock off the list; whether it was the last one acquired.
 pub(crate) fn remove_held(address: u64) -> Option<(Held, bool)> {
     CURRENT.with_borrow_mut(|current| {
-        let index = current.held.iter().rposition(|held| held.address == address)?;
+        let index = current
+            .held
+            .iter()
+            .rposition(|held| held.address == address)?;
         let last = index + 1 == current.held.len();
         Some((current.held.remove(index), last))
     })

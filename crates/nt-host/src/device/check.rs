@@ -20,7 +20,10 @@ pub(crate) fn after_add_device(
     status: NtStatus,
 ) {
     let after = host.devices.of_driver(driver);
-    let new: Vec<u64> = after.into_iter().filter(|address| !before.contains(address)).collect();
+    let new: Vec<u64> = after
+        .into_iter()
+        .filter(|address| !before.contains(address))
+        .collect();
     if !status.is_success() {
         for address in new {
             let message = format!("AddDevice failed with {status} and left device {address:#x}");
@@ -68,7 +71,9 @@ fn check_flags(host: &Host, upper: u64, lower: u64) {
 
 /// `IoDetachDevice` was called for a device above `pdo`.
 pub(crate) fn detached(host: &Host, pdo: u64, _upper: u64) {
-    let Some(node) = host.nodes.at(pdo) else { return };
+    let Some(node) = host.nodes.at(pdo) else {
+        return;
+    };
     let current = lock(&node.state).current;
     if current == Some(pnp::SURPRISE) {
         let message = "the device was detached in IRP_MN_SURPRISE_REMOVAL";
@@ -89,14 +94,18 @@ fn reached_bus(node: &Node, minor: u8) -> bool {
 /// `IoDeleteDevice` was called for a device attached above `lower`.
 pub(crate) fn deleted(host: &Host, lower: u64, upper: u64) {
     let pdo = host.devices.bottom(lower);
-    let Some(node) = host.nodes.at(pdo) else { return };
+    let Some(node) = host.nodes.at(pdo) else {
+        return;
+    };
     deleted_in(host, &node, upper);
 }
 
 /// `IoDeleteDevice` was called for a device that is attached to nothing.
 pub(crate) fn deleted_detached(host: &Host, address: u64) {
     let nodes = host.nodes.all();
-    let owner = nodes.iter().find(|node| lock(&node.state).attached.contains(&address));
+    let owner = nodes
+        .iter()
+        .find(|node| lock(&node.state).attached.contains(&address));
     if let Some(node) = owner {
         deleted_in(host, node, address);
     }
@@ -136,7 +145,11 @@ pub(crate) fn completed(host: &Host, request: &Irp, status: NtStatus) {
             host.violation("V276", "PnpIrpCompletion", format!("{name} {what}"));
         }
     } else if status == NtStatus::NOT_SUPPORTED && request.initial_status != status {
-        host.violation("V214", "C9/0x216", format!("{name} turned into STATUS_NOT_SUPPORTED"));
+        host.violation(
+            "V214",
+            "C9/0x216",
+            format!("{name} turned into STATUS_NOT_SUPPORTED"),
+        );
     }
 }
 
@@ -157,8 +170,13 @@ pub(crate) fn power_completed(host: &Host, request: &Irp, status: NtStatus) {
 }
 
 /// Requests that a driver may not fail.
-const UNFAILABLE: &[u8] =
-    &[pnp::REMOVE, pnp::CANCEL_REMOVE, pnp::STOP, pnp::CANCEL_STOP, pnp::SURPRISE];
+const UNFAILABLE: &[u8] = &[
+    pnp::REMOVE,
+    pnp::CANCEL_REMOVE,
+    pnp::STOP,
+    pnp::CANCEL_STOP,
+    pnp::SURPRISE,
+];
 
 /// Judges a PnP request that the whole stack has handled.
 pub(crate) fn after_request(
@@ -210,6 +228,10 @@ fn after_remove(host: &Arc<Host>, node: &Node) {
         }
     }
     for link in enabled {
-        host.violation("V297", "interface", format!("{link} is still enabled after removal"));
+        host.violation(
+            "V297",
+            "interface",
+            format!("{link} is still enabled after removal"),
+        );
     }
 }

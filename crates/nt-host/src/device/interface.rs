@@ -77,13 +77,19 @@ pub(crate) struct Interface {
 
 fn link_name(node: &Node, guid: &Guid, reference: &str) -> String {
     let instance = node.instance.replace('\\', "#");
-    let tail = if reference.is_empty() { String::new() } else { format!("\\{reference}") };
+    let tail = if reference.is_empty() {
+        String::new()
+    } else {
+        format!("\\{reference}")
+    };
     format!("\\??\\{instance}#{guid}{tail}")
 }
 
 extern "win64" fn register(pdo: u64, guid: u64, reference: u64, link: u64) -> u32 {
     let host = current();
-    register_checked(&host, pdo, guid, reference, link).unwrap_or_else(|status| status).0
+    register_checked(&host, pdo, guid, reference, link)
+        .unwrap_or_else(|status| status)
+        .0
 }
 
 fn register_checked(
@@ -111,7 +117,11 @@ fn register_checked(
     if state.interfaces.iter().any(|own| own.link == name) {
         return Ok(NtStatus::OBJECT_NAME_EXISTS);
     }
-    state.interfaces.push(Interface { guid, link: name, enabled: false });
+    state.interfaces.push(Interface {
+        guid,
+        link: name,
+        enabled: false,
+    });
     Ok(NtStatus::SUCCESS)
 }
 
@@ -121,9 +131,14 @@ extern "win64" fn set_state(link: u64, enable: u8) -> u32 {
     let enable = enable != 0;
     let nodes = host.nodes.all();
     let owner = nodes.iter().find(|node| {
-        lock(&node.state).interfaces.iter().any(|own| own.link.eq_ignore_ascii_case(&name))
+        lock(&node.state)
+            .interfaces
+            .iter()
+            .any(|own| own.link.eq_ignore_ascii_case(&name))
     });
-    let Some(node) = owner else { return NtStatus::OBJECT_NAME_NOT_FOUND.0 };
+    let Some(node) = owner else {
+        return NtStatus::OBJECT_NAME_NOT_FOUND.0;
+    };
     if enable && host.faults().should_fail("IoSetDeviceInterfaceState") {
         return NtStatus::INSUFFICIENT_RESOURCES.0;
     }
@@ -132,7 +147,10 @@ extern "win64" fn set_state(link: u64, enable: u8) -> u32 {
     }
     let was = {
         let mut state = lock(&node.state);
-        let own = state.interfaces.iter_mut().find(|own| own.link.eq_ignore_ascii_case(&name));
+        let own = state
+            .interfaces
+            .iter_mut()
+            .find(|own| own.link.eq_ignore_ascii_case(&name));
         own.map(|own| core::mem::replace(&mut own.enabled, enable))
     };
     match (was, enable) {
@@ -153,13 +171,20 @@ fn check_start_order(host: &Host, node: &Node) {
     let state = lock(&node.state);
     let starting = state.current == Some(pnp::START);
     let bus_done = state.events.contains(&Event::ReachedBus(pnp::START));
-    let running = matches!(state.phase, Phase::Started | Phase::StopPending | Phase::Stopped);
+    let running = matches!(
+        state.phase,
+        Phase::Started | Phase::StopPending | Phase::Stopped
+    );
     drop(state);
     if starting && !bus_done {
         let message = "an interface is enabled before the lower drivers have started the device";
         host.violation("V286", "StartDeviceWait", message);
     } else if !starting && !running {
-        host.violation("V297", "interface", "enabled while the device is not started");
+        host.violation(
+            "V297",
+            "interface",
+            "enabled while the device is not started",
+        );
     }
 }
 
@@ -185,7 +210,11 @@ impl Strings {
         write(target + 2, bytes.len() as u16 + 2);
         write(target + 8, block.address());
         let address = block.address();
-        let given = Given { _block: block, text: text.to_owned(), stack: current_stack() };
+        let given = Given {
+            _block: block,
+            text: text.to_owned(),
+            stack: current_stack(),
+        };
         lock(&self.given).insert(address, given);
         Ok(())
     }

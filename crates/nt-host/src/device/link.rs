@@ -19,12 +19,16 @@ pub(crate) struct Links {
 
 fn key(name: &str) -> String {
     let upper = name.to_uppercase();
-    upper.replace("\\DOSDEVICES\\", "\\??\\").replace("\\\\.\\", "\\??\\")
+    upper
+        .replace("\\DOSDEVICES\\", "\\??\\")
+        .replace("\\\\.\\", "\\??\\")
 }
 
 /// The device object behind a name, or behind the link of that name.
 pub(crate) fn resolve(host: &Host, name: &str) -> Option<u64> {
-    let target = lock(&host.links.links).get(&key(name)).map(|(target, _)| target.clone());
+    let target = lock(&host.links.links)
+        .get(&key(name))
+        .map(|(target, _)| target.clone());
     let device = host.devices.named(target.as_deref().unwrap_or(name))?;
     Some(host.devices.bottom(device))
 }
@@ -48,7 +52,11 @@ extern "win64" fn delete_link(link: u64) -> u32 {
     let host = current();
     let link = read_unicode_string(link);
     let removed = lock(&host.links.links).remove(&key(&link));
-    if removed.is_some() { NtStatus::SUCCESS.0 } else { NtStatus::OBJECT_NAME_NOT_FOUND.0 }
+    if removed.is_some() {
+        NtStatus::SUCCESS.0
+    } else {
+        NtStatus::OBJECT_NAME_NOT_FOUND.0
+    }
 }
 
 /// Reports links that the driver has left.

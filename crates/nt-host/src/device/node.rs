@@ -119,8 +119,15 @@ impl Nodes {
         let nodes = self.all();
         let offers = |node: &&Arc<Node>| {
             let state = lock(&node.state);
-            let enabled = state.interfaces.iter().any(|own| own.guid == *guid && own.enabled);
-            enabled && matches!(state.phase, Phase::Started | Phase::StopPending | Phase::Stopped)
+            let enabled = state
+                .interfaces
+                .iter()
+                .any(|own| own.guid == *guid && own.enabled);
+            enabled
+                && matches!(
+                    state.phase,
+                    Phase::Started | Phase::StopPending | Phase::Stopped
+                )
         };
         nodes.iter().find(offers).map(|node| node.pdo)
     }
@@ -141,7 +148,8 @@ impl Device {
         let pdo = super::root_bus::create_pdo(host)?;
         let count = lock(&host.nodes.by_pdo).len();
         let instance = format!("ROOT\\{}\\{count:04}", driver.name.to_uppercase());
-        host.registry.create_device(&instance, &host.options.parameters);
+        host.registry
+            .create_device(&instance, &host.options.parameters);
         let state = NodeState {
             phase: Phase::Enumerated,
             before_query: Phase::Enumerated,
@@ -151,9 +159,17 @@ impl Device {
             attached: Vec::new(),
             remove_status: NtStatus::SUCCESS,
         };
-        let node = Arc::new(Node { pdo, instance, state: Mutex::new(state) });
+        let node = Arc::new(Node {
+            pdo,
+            instance,
+            state: Mutex::new(state),
+        });
         lock(&host.nodes.by_pdo).insert(pdo, Arc::clone(&node));
-        let device = Self { host: Arc::clone(host), node, driver: Arc::clone(driver) };
+        let device = Self {
+            host: Arc::clone(host),
+            node,
+            driver: Arc::clone(driver),
+        };
         device.call_add_device()?;
         Ok(device)
     }
@@ -187,7 +203,11 @@ impl Device {
         let extension: u64 = read(object + driver::DRIVER_EXTENSION);
         let routine: u64 = read(extension + driver::ADD_DEVICE);
         if routine == 0 {
-            host.violation("V221", "C9/0x21F", "the driver has set no AddDevice routine");
+            host.violation(
+                "V221",
+                "C9/0x21F",
+                "the driver has set no AddDevice routine",
+            );
             return Ok(NtStatus::INVALID_DEVICE_REQUEST);
         }
         let before = host.devices.of_driver(object);
@@ -217,7 +237,11 @@ impl Device {
     #[must_use]
     pub fn interfaces(&self) -> Vec<(Guid, bool)> {
         let state = lock(&self.node.state);
-        state.interfaces.iter().map(|own| (own.guid, own.enabled)).collect()
+        state
+            .interfaces
+            .iter()
+            .map(|own| (own.guid, own.enabled))
+            .collect()
     }
 
     /// `Flags` of the device object on top of the stack.

@@ -46,7 +46,8 @@ impl DeviceObjects {
 
     /// Whether it is a live device object.
     pub(crate) fn contains(&self, address: u64) -> bool {
-        self.with(address, |record| !record.deleted).unwrap_or(false)
+        self.with(address, |record| !record.deleted)
+            .unwrap_or(false)
     }
 
     /// Whether it is the bus driver's device of a node.
@@ -85,7 +86,10 @@ impl DeviceObjects {
     pub(crate) fn named(&self, name: &str) -> Option<u64> {
         let table = lock(&self.table);
         let mut matching = table.iter().filter(|(_, record)| {
-            record.name.as_deref().is_some_and(|own| own.eq_ignore_ascii_case(name))
+            record
+                .name
+                .as_deref()
+                .is_some_and(|own| own.eq_ignore_ascii_case(name))
         });
         matching.next().map(|(address, _)| *address)
     }
@@ -125,7 +129,11 @@ pub(crate) fn create(host: &Host, new: NewDevice) -> Result<u64, NtStatus> {
     write(address + device::CHARACTERISTICS, new.characteristics);
     write(address + device::DEVICE_TYPE, new.device_type);
     write(address + device::STACK_SIZE, 1_i8);
-    let extension = if new.extension == 0 { 0 } else { address + device::SIZE };
+    let extension = if new.extension == 0 {
+        0
+    } else {
+        address + device::SIZE
+    };
     write(address + device::DEVICE_EXTENSION, extension);
     let next: u64 = read(new.driver + driver::DEVICE_OBJECT);
     write(address + device::NEXT_DEVICE, next);
@@ -147,7 +155,9 @@ pub(crate) fn create(host: &Host, new: NewDevice) -> Result<u64, NtStatus> {
 
 /// Takes a device out of its driver's list and, if nothing refers to it, out of memory.
 pub(crate) fn delete(host: &Host, address: u64) {
-    let Some(owner) = host.devices.with(address, |record| record.driver) else { return };
+    let Some(owner) = host.devices.with(address, |record| record.driver) else {
+        return;
+    };
     unlink(owner, address);
     host.devices.with(address, |record| record.deleted = true);
     release_if_unused(host, address);
@@ -170,7 +180,10 @@ fn unlink(owner: u64, address: u64) {
 }
 
 fn release_if_unused(host: &Host, address: u64) {
-    let deleted = host.devices.with(address, |record| record.deleted).unwrap_or(false);
+    let deleted = host
+        .devices
+        .with(address, |record| record.deleted)
+        .unwrap_or(false);
     if !deleted || host.objects.references(address) > 0 || host.files.are_open_on(address) {
         return;
     }
@@ -180,7 +193,8 @@ fn release_if_unused(host: &Host, address: u64) {
             host.violation("V009", "C4/0x51", message);
         }
         let end = address + record.block.size() as u64;
-        host.locks.memory_freed(host, address..end, "device extension");
+        host.locks
+            .memory_freed(host, address..end, "device extension");
         host.remove_locks.memory_freed(host, address..end);
     }
     host.objects.remove(address);
@@ -194,7 +208,9 @@ pub(crate) fn reference_dropped(host: &Arc<Host>, address: u64) {
 /// Reports device objects that the driver has left behind.
 pub(crate) fn driver_unloaded(host: &Host, driver: u64) {
     for address in host.devices.of_driver(driver) {
-        let found = host.devices.with(address, |record| (record.name.clone(), record.stack.clone()));
+        let found = host.devices.with(address, |record| {
+            (record.name.clone(), record.stack.clone())
+        });
         if let Some((name, stack)) = found {
             host.leak("device object", format!("{address:#x} {name:?}"), stack);
         }
@@ -242,16 +258,30 @@ fn create_checked(
         return Err(NtStatus::INSUFFICIENT_RESOURCES);
     }
     if host.drivers.at(driver).is_none() {
-        host.violation("V258", "C4/0xE0", format!("{driver:#x} is no driver object"));
+        host.violation(
+            "V258",
+            "C4/0xE0",
+            format!("{driver:#x} is no driver object"),
+        );
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    if name.as_deref().is_some_and(|name| host.devices.named(name).is_some()) {
+    if name
+        .as_deref()
+        .is_some_and(|name| host.devices.named(name).is_some())
+    {
         return Err(NtStatus::OBJECT_NAME_COLLISION);
     }
     let named = if name.is_some() { device::HAS_NAME } else { 0 };
     let flags = device::INITIALIZING | named;
-    let new =
-        NewDevice { driver, extension, name, device_type, characteristics, flags, is_pdo: false };
+    let new = NewDevice {
+        driver,
+        extension,
+        name,
+        device_type,
+        characteristics,
+        flags,
+        is_pdo: false,
+    };
     create(host, new)
 }
 
@@ -262,10 +292,18 @@ extern "win64" fn io_delete_device(address: u64) {
     });
     match state {
         None | Some((true, ..)) => {
-            host.violation("V239", "C9/0x240", format!("{address:#x} is no live device object"));
+            host.violation(
+                "V239",
+                "C9/0x240",
+                format!("{address:#x} is no live device object"),
+            );
         }
         Some((_, _, _, true)) => {
-            host.violation("V216", "C9/0x218", format!("PDO {address:#x} belongs to the bus driver"));
+            host.violation(
+                "V216",
+                "C9/0x218",
+                format!("PDO {address:#x} belongs to the bus driver"),
+            );
         }
         Some((_, Some(lower), ..)) => {
             let message = format!("{address:#x} is still attached to {lower:#x}");

@@ -50,7 +50,10 @@ const NAMES: &[(u8, &str)] = &[
 /// The documented name of a PnP request.
 pub(crate) fn name_of(minor: u8) -> String {
     let name = NAMES.iter().find(|(number, _)| *number == minor);
-    name.map_or_else(|| format!("IRP_MJ_PNP/{minor:#04x}"), |(_, name)| (*name).to_owned())
+    name.map_or_else(
+        || format!("IRP_MJ_PNP/{minor:#04x}"),
+        |(_, name)| (*name).to_owned(),
+    )
 }
 
 /// Sends a PnP request to the top of the stack, in the system process, and waits.
@@ -113,7 +116,9 @@ pub(crate) fn send_system(
 
 /// The last handle on a device is closed: a surprise-removed device can go now.
 pub(crate) fn last_file_closed(host: &Arc<Host>, pdo: u64) -> Result<(), Stopped> {
-    let Some(node) = host.nodes.at(pdo) else { return Ok(()) };
+    let Some(node) = host.nodes.at(pdo) else {
+        return Ok(());
+    };
     let waits = lock(&node.state).phase == Phase::SurpriseRemoved;
     if waits && !host.files.are_open_on(pdo) {
         remove_now(host, &node)?;
@@ -188,7 +193,11 @@ impl Device {
     ///
     /// As for [`Device::start`].
     pub fn cancel_stop(&self) -> Result<NtStatus, HostError> {
-        self.step(&[Phase::StopPending, Phase::Started], CANCEL_STOP, Phase::Started)
+        self.step(
+            &[Phase::StopPending, Phase::Started],
+            CANCEL_STOP,
+            Phase::Started,
+        )
     }
 
     /// Asks whether the device can be removed.
@@ -199,7 +208,12 @@ impl Device {
     pub fn query_remove(&self) -> Result<NtStatus, HostError> {
         let phase = self.phase();
         lock(&self.node.state).before_query = phase;
-        let legal = [Phase::Added, Phase::Started, Phase::Stopped, Phase::StopPending];
+        let legal = [
+            Phase::Added,
+            Phase::Started,
+            Phase::Stopped,
+            Phase::StopPending,
+        ];
         self.step(&legal, QUERY_REMOVE, Phase::RemovePending)
     }
 
@@ -210,7 +224,12 @@ impl Device {
     /// As for [`Device::start`].
     pub fn cancel_remove(&self) -> Result<NtStatus, HostError> {
         let before = lock(&self.node.state).before_query;
-        let legal = [Phase::RemovePending, Phase::Added, Phase::Started, Phase::Stopped];
+        let legal = [
+            Phase::RemovePending,
+            Phase::Added,
+            Phase::Started,
+            Phase::Stopped,
+        ];
         self.step(&legal, CANCEL_REMOVE, before)
     }
 
@@ -263,8 +282,7 @@ impl Device {
     /// [`HostError::Stopped`].
     pub fn send_power(&self, minor: u8, system: bool, state: u32) -> Result<NtStatus, HostError> {
         let parameters = [0, u64::from(!system), u64::from(state), 0];
-        let (status, _) =
-            send_system(&self.host, &self.node, major::POWER, minor, parameters)?;
+        let (status, _) = send_system(&self.host, &self.node, major::POWER, minor, parameters)?;
         Ok(status)
     }
 
@@ -275,8 +293,13 @@ impl Device {
     /// [`HostError::Stopped`].
     pub fn send_system_control(&self, minor: u8) -> Result<NtStatus, HostError> {
         let parameters = [self.node.pdo, 0, 0, 0];
-        let (status, _) =
-            send_system(&self.host, &self.node, major::SYSTEM_CONTROL, minor, parameters)?;
+        let (status, _) = send_system(
+            &self.host,
+            &self.node,
+            major::SYSTEM_CONTROL,
+            minor,
+            parameters,
+        )?;
         Ok(status)
     }
 

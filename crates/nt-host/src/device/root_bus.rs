@@ -93,7 +93,8 @@ fn complete_later(host: &Arc<Host>, request: &Arc<Irp>) {
 fn unchanged(host: &Host, request: &Irp, status: NtStatus) {
     let name = check::name_of(request.major, request.minor);
     if status != request.initial_status {
-        let message = format!("{name}: status changed to {status} by a driver that does not know it");
+        let message =
+            format!("{name}: status changed to {status} by a driver that does not know it");
         host.violation("V211", "C9/0x213", message);
     }
     let information: u64 = read(request.address + irp::INFORMATION);
@@ -104,7 +105,11 @@ fn unchanged(host: &Host, request: &Irp, status: NtStatus) {
 }
 
 fn pnp_answer(host: &Host, request: &Irp, status: NtStatus) -> Option<NtStatus> {
-    if !lock(&request.state).levels.iter().any(|level| !host.devices.is_pdo(level.device)) {
+    if !lock(&request.state)
+        .levels
+        .iter()
+        .any(|level| !host.devices.is_pdo(level.device))
+    {
         // No function driver is in the stack.
         return Some(NtStatus::SUCCESS);
     }

@@ -27,15 +27,20 @@ fn attach(host: &Arc<Host>, routine: &'static str, source: u64, target: u64) -> 
     write(source + device::STACK_SIZE, size.saturating_add(1));
     write(source + device::ALIGNMENT, alignment);
     write(lower + device::ATTACHED_DEVICE, source);
-    host.devices.with(lower, |record| record.upper = Some(source));
-    host.devices.with(source, |record| record.lower = Some(lower));
+    host.devices
+        .with(lower, |record| record.upper = Some(source));
+    host.devices
+        .with(source, |record| record.lower = Some(lower));
     host.nodes.attached(host.devices.bottom(lower), source);
     Some(lower)
 }
 
 /// Takes away what is attached to `lower`; that device, if there was one.
 pub(crate) fn detach(host: &Host, lower: u64) -> Option<u64> {
-    let upper = host.devices.with(lower, |record| record.upper.take()).flatten()?;
+    let upper = host
+        .devices
+        .with(lower, |record| record.upper.take())
+        .flatten()?;
     host.devices.with(upper, |record| record.lower = None);
     write(lower + device::ATTACHED_DEVICE, 0_u64);
     Some(upper)

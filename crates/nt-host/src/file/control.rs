@@ -22,11 +22,20 @@ pub struct Access {
 
 impl Access {
     /// Both.
-    pub const READ_WRITE: Self = Self { read: true, write: true };
+    pub const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+    };
     /// Reading alone.
-    pub const READ: Self = Self { read: true, write: false };
+    pub const READ: Self = Self {
+        read: true,
+        write: false,
+    };
     /// Neither: attributes only.
-    pub const NONE: Self = Self { read: false, write: false };
+    pub const NONE: Self = Self {
+        read: false,
+        write: false,
+    };
 
     /// As an access mask.
     pub(crate) fn mask(self) -> u32 {
@@ -71,7 +80,13 @@ impl<'a> Control<'a> {
     /// A program's request.
     #[must_use]
     pub const fn new(code: u32, input: &'a [u8], output_length: usize) -> Self {
-        Self { code, input, output_length, output_contents: &[], mode: Mode::User }
+        Self {
+            code,
+            input,
+            output_length,
+            output_contents: &[],
+            mode: Mode::User,
+        }
     }
 }
 
@@ -90,7 +105,12 @@ impl File {
         handle: u64,
         file: Arc<FileObject>,
     ) -> Self {
-        Self { host, process, handle, file }
+        Self {
+            host,
+            process,
+            handle,
+            file,
+        }
     }
 
     /// The address of its file object, as a driver sees it.
@@ -112,8 +132,10 @@ impl File {
         input: &[u8],
         output: &mut [u8],
     ) -> Result<IoResult, HostError> {
-        let control =
-            Control { output_contents: output, ..Control::new(code, input, output.len()) };
+        let control = Control {
+            output_contents: output,
+            ..Control::new(code, input, output.len())
+        };
         let pending = self.begin(&control)?;
         let result = pending.finish(output)?;
         super::run_deferred(&self.host)?;
@@ -140,10 +162,9 @@ impl File {
     /// [`HostError::Stopped`] if the driver did not come back.
     pub fn begin(&self, control: &Control<'_>) -> Result<Pending, HostError> {
         self.check_open()?;
-        let begun = thread::in_process(&self.process, || {
+        thread::in_process(&self.process, || {
             transfer::device_control(&self.host, &self.process, &self.file, control)
-        });
-        begun
+        })
     }
 
     /// Reads from the device.
@@ -182,7 +203,9 @@ impl File {
         if target.object.is_exiting() {
             return Err(HostError::Status(NtStatus::PROCESS_IS_TERMINATING));
         }
-        self.file.handles.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.file
+            .handles
+            .fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         let handle = target.object.add_handle(Arc::clone(&self.file));
         let (host, file) = (Arc::clone(&self.host), Arc::clone(&self.file));
         Ok(Self::new(host, Arc::clone(&target.object), handle, file))
@@ -232,9 +255,15 @@ impl Pending {
     #[must_use]
     pub fn result(&self) -> Option<IoResult> {
         if let Some(status) = self.refused {
-            return Some(IoResult { status, information: 0 });
+            return Some(IoResult {
+                status,
+                information: 0,
+            });
         }
-        self.request.result().map(|(status, information)| IoResult { status, information })
+        self.request.result().map(|(status, information)| IoResult {
+            status,
+            information,
+        })
     }
 
     /// Cancels it (`CancelIo`); whether the driver had set a cancel routine.

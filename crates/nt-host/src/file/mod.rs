@@ -87,7 +87,12 @@ pub(crate) fn open(
         Ok(status) if status.is_success() => {
             file.handles.store(1, Ordering::SeqCst);
             let handle = process.add_handle(Arc::clone(&file));
-            Ok(File::new(Arc::clone(host), Arc::clone(process), handle, file))
+            Ok(File::new(
+                Arc::clone(host),
+                Arc::clone(process),
+                handle,
+                file,
+            ))
         }
         Ok(status) => {
             // A failed create gets neither cleanup nor close.
@@ -154,12 +159,17 @@ fn send_file_request(
         thread,
         file: Some(Arc::clone(file)),
     };
-    let Ok(request) = irp::create(host, new) else { return Ok(NtStatus::INSUFFICIENT_RESOURCES) };
+    let Ok(request) = irp::create(host, new) else {
+        return Ok(NtStatus::INSUFFICIENT_RESOURCES);
+    };
     let mut security = None;
     if function == major::CREATE {
         security = host.object("security context", 32).ok();
         let next = request.next();
-        write(next + stack::PARAMETERS, security.as_ref().map_or(0, GuardedBlock::address));
+        write(
+            next + stack::PARAMETERS,
+            security.as_ref().map_or(0, GuardedBlock::address),
+        );
         // FILE_OPEN in the upper byte, no options.
         write(next + stack::PARAMETERS + 8, 0x0100_0000_u32);
         write(next + stack::PARAMETERS + 18, 3_u16);
@@ -188,7 +198,9 @@ pub(crate) fn close_handle(
     process: &Arc<ProcessObject>,
     handle: u64,
 ) -> Result<(), Stopped> {
-    let Some(file) = lock(&process.handles).remove(&handle) else { return Ok(()) };
+    let Some(file) = lock(&process.handles).remove(&handle) else {
+        return Ok(());
+    };
     if file.handles.fetch_sub(1, Ordering::SeqCst) != 1 || host.is_dead() {
         return Ok(());
     }

@@ -45,7 +45,15 @@ impl<'a> Sender<'a> {
         let request = irp::create(host, new)?;
         super::request_issued(file);
         let buffers = [0; 2];
-        Ok(Self { host, process, file, top, request, buffers, user_output: false })
+        Ok(Self {
+            host,
+            process,
+            file,
+            top,
+            request,
+            buffers,
+            user_output: false,
+        })
     }
 
     /// The system buffer: input first, the rest stale.
@@ -56,13 +64,21 @@ impl<'a> Sender<'a> {
         let block = self.host.object("system buffer", size as u64)?;
         fill(block.address(), STALE, size);
         copy_in(block.address(), input);
-        poke(self.request.address + irp_layout::SYSTEM_BUFFER, block.address());
+        poke(
+            self.request.address + irp_layout::SYSTEM_BUFFER,
+            block.address(),
+        );
         lock(&self.request.state).transfer.buffer = Some(block);
         Ok(())
     }
 
     /// Memory of the caller's own with these contents.
-    fn user_buffer(&mut self, which: usize, length: usize, contents: &[u8]) -> Result<u64, NtStatus> {
+    fn user_buffer(
+        &mut self,
+        which: usize,
+        length: usize,
+        contents: &[u8],
+    ) -> Result<u64, NtStatus> {
         if length == 0 {
             return Ok(0);
         }
@@ -160,7 +176,10 @@ fn prepare_control(
             let input_address = sender.user_buffer(0, input.len(), input)?;
             poke(parameters + 24, input_address);
             let output_address = sender.user_buffer(1, output, contents)?;
-            poke(sender.request.address + irp_layout::USER_BUFFER, output_address);
+            poke(
+                sender.request.address + irp_layout::USER_BUFFER,
+                output_address,
+            );
             sender.user_output = true;
         }
     }

@@ -21,10 +21,18 @@ impl CancelLock {
     fn acquire(&self, host: &Host) -> Result<u8, Stopped> {
         let this = thread::id();
         if self.owner.load(Ordering::SeqCst) == this {
-            host.violation("V089", "CancelSpinLock", "the cancel spin lock is already held");
+            host.violation(
+                "V089",
+                "CancelSpinLock",
+                "the cancel spin lock is already held",
+            );
             return Err(host.die("V089: recursive acquisition of the cancel spin lock"));
         }
-        while self.owner.compare_exchange(0, this, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+        while self
+            .owner
+            .compare_exchange(0, this, Ordering::SeqCst, Ordering::SeqCst)
+            .is_err()
+        {
             host.check_alive()?;
             std::thread::yield_now();
         }
@@ -36,7 +44,11 @@ impl CancelLock {
             self.owner.store(0, Ordering::SeqCst);
             thread::set_irql(irql);
         } else {
-            host.violation("V089", "CancelSpinLock", "the cancel spin lock is not held here");
+            host.violation(
+                "V089",
+                "CancelSpinLock",
+                "the cancel spin lock is not held here",
+            );
         }
     }
 
@@ -82,7 +94,10 @@ pub(crate) fn cancel(host: &Arc<Host>, request: &Arc<Irp>) -> Result<bool, Stopp
     write(request.address + irp::CANCEL_IRQL, irql);
     let location: u64 = read(request.address + irp::CURRENT_STACK_LOCATION);
     let device: u64 = read(location + stack::DEVICE_OBJECT);
-    let context = format!("cancel routine of {}", check::name_of(request.major, request.minor));
+    let context = format!(
+        "cancel routine of {}",
+        check::name_of(request.major, request.minor)
+    );
     let arguments = [device, request.address];
     // The routine is entered at DISPATCH_LEVEL and leaves at the level it restores.
     host.call_driver(Entry::Lock, &context, routine, &arguments)?;

@@ -28,10 +28,6 @@ pub(crate) fn name_of(function: u8, minor: u8) -> String {
     name.to_owned()
 }
 
-fn is_system_request(request: &Irp) -> bool {
-    matches!(request.major, major::PNP | major::POWER | major::SYSTEM_CONTROL)
-}
-
 /// Judges a driver's `IoCallDriver`; the index of the level that forwards, if one owns the request.
 pub(crate) fn forwarding(host: &Arc<Host>, request: &Arc<Irp>, target: u64) -> Option<usize> {
     let cancel: u64 = read(request.address + irp::CANCEL_ROUTINE);
@@ -54,10 +50,19 @@ pub(crate) fn forwarding(host: &Arc<Host>, request: &Arc<Irp>, target: u64) -> O
         & stack::PENDING_RETURNED
         != 0
     {
-        host.violation("V237", "C9/0x23E", "marked pending and passed on without its own location");
+        host.violation(
+            "V237",
+            "C9/0x23E",
+            "marked pending and passed on without its own location",
+        );
     }
-    host.remove_locks.forwarding(host, level.device, request.address);
-    let lower = if skipped { level.location } else { location - 1 };
+    host.remove_locks
+        .forwarding(host, level.device, request.address);
+    let lower = if skipped {
+        level.location
+    } else {
+        location - 1
+    };
     let mut state = lock(&request.state);
     if above == state.levels.len() {
         state.levels[index].passed = Some(lower);
@@ -67,14 +72,7 @@ pub(crate) fn forwarding(host: &Arc<Host>, request: &Arc<Irp>, target: u64) -> O
 
 /// The innermost level whose part is not over.
 fn owner_index(levels: &[Level]) -> Option<usize> {
-    levels.iter().rposition(|level| level.completed.is_none() && !level.is_below_caller())
-}
-
-impl Level {
-    /// The bus driver's levels never forward.
-    fn is_below_caller(&self) -> bool {
-        false
-    }
+    levels.iter().rposition(|level| level.completed.is_none())
 }
 
 fn owner_checks(host: &Host, request: &Irp, level: &Level, target: u64, status: NtStatus) {
@@ -82,17 +80,23 @@ fn owner_checks(host: &Host, request: &Irp, level: &Level, target: u64, status: 
         let message = "forwarded again while a lower driver has it";
         host.violation("V202", "C9/0x205", message);
     }
-    let below = host.devices.with(level.device, |record| record.lower).flatten();
+    let below = host
+        .devices
+        .with(level.device, |record| record.lower)
+        .flatten();
     if below.is_some_and(|below| below != target) {
         let message = format!("sent to {target:#x}, attached to {:#x}", below.unwrap_or(0));
         host.violation("V209", "C9/0x211", message.clone());
         host.violation("V277", "PnpSameDeviceObject", message);
     }
-    if is_system_request(request) && request.major != major::SYSTEM_CONTROL {
-        if status.is_error() && status != request.initial_status {
-            let name = name_of(request.major, request.minor);
-            host.violation("V213", "C9/0x215", format!("{name} passed down with {status}"));
-        }
+    let may_not_fail = matches!(request.major, major::PNP | major::POWER);
+    if may_not_fail && status.is_error() && status != request.initial_status {
+        let name = name_of(request.major, request.minor);
+        host.violation(
+            "V213",
+            "C9/0x215",
+            format!("{name} passed down with {status}"),
+        );
     }
 }
 
@@ -110,12 +114,16 @@ fn copied_checks(host: &Host, request: &Irp, level: &Level, location: i8) {
         host.violation("V218", "C9/0x21C", message);
     }
     let upper: u64 = read(request.location(level.location) + stack::COMPLETION_ROUTINE);
-    if routine != 0 && routine == upper && control & 0xE0 != 0 && level.location < request.stack_count
+    if routine != 0
+        && routine == upper
+        && control & 0xE0 != 0
+        && level.location < request.stack_count
     {
         let message = "the upper driver's completion routine was copied along";
         host.violation("V204", "C9/0x207", message);
     }
-    host.drivers.check_completion_routine(host, routine, control);
+    host.drivers
+        .check_completion_routine(host, routine, control);
 }
 
 fn request_is_owned(request: &Irp) -> bool {
@@ -144,8 +152,10 @@ pub(crate) fn dispatch_returned(host: &Host, request: &Arc<Irp>, index: usize, r
     let returned = NtStatus(returned);
     if let Some(lower) = level.lower_status.filter(|_| lower_marked) {
         if returned.0 != lower {
-            let message =
-                format!("{name}: returned {returned}, the lower driver {}", NtStatus(lower));
+            let message = format!(
+                "{name}: returned {returned}, the lower driver {}",
+                NtStatus(lower)
+            );
             host.violation("V280", "LowerDriverReturn", message);
         }
         return;
@@ -179,8 +189,8 @@ fn completed_level(
 
 fn open_level(host: &Host, name: &str, level: &Level, returned: NtStatus) {
     if returned == NtStatus::PENDING {
-        let lower_pending = level.lower_status == Some(NtStatus::PENDING.0);
-        if !level.marked && !(lower_pending && level.passed.is_some()) {
+        let forwarded = level.passed.is_some() && level.lower_status == Some(NtStatus::PENDING.0);
+        if !level.marked && !forwarded {
             let message = format!("{name}: STATUS_PENDING returned, not marked pending");
             host.violation("V236", "C9/0x23D", message);
         }

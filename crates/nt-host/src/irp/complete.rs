@@ -27,7 +27,11 @@ pub(crate) fn complete(host: &Arc<Host>, request: &Arc<Irp>) -> Result<(), Stopp
         let upper = request.location(location + 1);
         let has_upper = location < request.stack_count;
         if taken.wants(request) {
-            let device = if has_upper { read(upper + stack::DEVICE_OBJECT) } else { 0_u64 };
+            let device = if has_upper {
+                read(upper + stack::DEVICE_OBJECT)
+            } else {
+                0_u64
+            };
             let arguments = [device, request.address, taken.context];
             let name = check::name_of(request.major, request.minor);
             let context = format!("completion routine of {name}");
@@ -84,7 +88,11 @@ fn take_location(request: &Irp, location: i8) -> Taken {
     };
     let status: u32 = read(request.address + irp::STATUS);
     let mut state = lock(&request.state);
-    for level in state.levels.iter_mut().filter(|level| level.location == location) {
+    for level in state
+        .levels
+        .iter_mut()
+        .filter(|level| level.location == location)
+    {
         if level.completed.is_none() {
             level.completed = Some(status);
             level.marked = pending;
@@ -97,7 +105,10 @@ fn take_location(request: &Irp, location: i8) -> Taken {
     write(address + stack::COMPLETION_ROUTINE, 0_u64);
     write(address + stack::CONTEXT, 0_u64);
     write(request.address + irp::CURRENT_LOCATION, location + 1);
-    write(request.address + irp::CURRENT_STACK_LOCATION, request.location(location + 1));
+    write(
+        request.address + irp::CURRENT_STACK_LOCATION,
+        request.location(location + 1),
+    );
     taken
 }
 
@@ -122,18 +133,28 @@ fn finish(host: &Arc<Host>, request: &Arc<Irp>) {
             state.output = read_bytes(buffer.address(), length as usize);
         }
     }
-    intact &= state.block.take().is_none_or(|block| block.slack_is_intact());
+    intact &= state
+        .block
+        .take()
+        .is_none_or(|block| block.slack_is_intact());
     state.result = Some((status, information));
     drop(state);
     request.notify();
     if let Some(file) = &request.file
-        && matches!(request.major, major::READ | major::WRITE | major::DEVICE_CONTROL)
+        && matches!(
+            request.major,
+            major::READ | major::WRITE | major::DEVICE_CONTROL
+        )
     {
         crate::file::request_finished(host, file);
     }
     if !intact {
         let name = check::name_of(request.major, request.minor);
-        host.violation("V009", "C4/0x51", format!("{name}: memory beside a buffer overwritten"));
+        host.violation(
+            "V009",
+            "C4/0x51",
+            format!("{name}: memory beside a buffer overwritten"),
+        );
     }
 }
 
@@ -144,8 +165,11 @@ extern "win64" fn iof_complete_request(address: u64, _boost: i8) {
 fn complete_from_driver(host: &Arc<Host>, address: u64) -> Result<(), Stopped> {
     let Some(request) = host.irps.at(address) else {
         let message = format!("{address:#x} is no live IRP");
-        let (rule, code) =
-            if host.irps.was_completed(address) { ("V196", "44") } else { ("V183", "C9/0x01") };
+        let (rule, code) = if host.irps.was_completed(address) {
+            ("V196", "44")
+        } else {
+            ("V183", "C9/0x01")
+        };
         host.violation(rule, code, message.clone());
         return Err(host.die(format!("{rule} ({code}): {message}")));
     };
@@ -196,7 +220,12 @@ fn judge(host: &Arc<Host>, request: &Arc<Irp>, status: NtStatus, cancel: u64) {
 /// A driver may not complete what a lower driver has.
 fn ownership(host: &Host, request: &Irp, name: &str) {
     let state = lock(&request.state);
-    let open = state.levels.iter().rev().find(|level| level.completed.is_none()).cloned();
+    let open = state
+        .levels
+        .iter()
+        .rev()
+        .find(|level| level.completed.is_none())
+        .cloned();
     let reclaimed = state.reclaimed;
     drop(state);
     if let Some(level) = open
@@ -215,8 +244,10 @@ fn information_problem(
     status: NtStatus,
     information: u64,
 ) -> Option<String> {
-    let is_transfer =
-        matches!(request.major, major::DEVICE_CONTROL | major::READ | major::WRITE);
+    let is_transfer = matches!(
+        request.major,
+        major::DEVICE_CONTROL | major::READ | major::WRITE
+    );
     if !is_transfer {
         return None;
     }
@@ -247,9 +278,10 @@ extern "win64" fn io_set_completion_routine_ex(
     let next = request.next();
     write(next + stack::COMPLETION_ROUTINE, routine);
     write(next + stack::CONTEXT, context);
-    let control = u8::from(on_success != 0) * stack::INVOKE_ON_SUCCESS
-        | u8::from(on_error != 0) * stack::INVOKE_ON_ERROR
-        | u8::from(on_cancel != 0) * stack::INVOKE_ON_CANCEL;
+    let bit = |wanted: u8, bit: u8| if wanted == 0 { 0 } else { bit };
+    let control = bit(on_success, stack::INVOKE_ON_SUCCESS)
+        | bit(on_error, stack::INVOKE_ON_ERROR)
+        | bit(on_cancel, stack::INVOKE_ON_CANCEL);
     write(next + stack::CONTROL, control);
     NtStatus::SUCCESS.0
 }

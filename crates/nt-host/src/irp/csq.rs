@@ -30,14 +30,25 @@ fn callback(
     entry: Entry,
 ) -> Result<u64, Stopped> {
     let routine: u64 = read(csq + slot);
-    let all: Vec<u64> = std::iter::once(csq).chain(arguments.iter().copied()).collect();
+    let all: Vec<u64> = std::iter::once(csq)
+        .chain(arguments.iter().copied())
+        .collect();
     host.call_driver(entry, name, routine, &all)
 }
 
 fn acquire(host: &Arc<Host>, csq: u64) -> Result<u64, Stopped> {
     // The routine stores the old IRQL through its second argument.
-    let irql = host.object("saved IRQL", 8).map_err(|_| host.die("no memory for a saved IRQL"))?;
-    callback(host, csq, 32, "CsqAcquireLock", &[irql.address()], Entry::Lock)?;
+    let irql = host
+        .object("saved IRQL", 8)
+        .map_err(|_| host.die("no memory for a saved IRQL"))?;
+    callback(
+        host,
+        csq,
+        32,
+        "CsqAcquireLock",
+        &[irql.address()],
+        Entry::Lock,
+    )?;
     Ok(read::<u64>(irql.address()) & 0xFF)
 }
 
@@ -63,7 +74,11 @@ extern "win64" fn io_csq_initialize(
     release: u64,
     complete: u64,
 ) -> u32 {
-    initialize(csq, TYPE, [insert, remove, peek, acquire, release, complete])
+    initialize(
+        csq,
+        TYPE,
+        [insert, remove, peek, acquire, release, complete],
+    )
 }
 
 extern "win64" fn io_csq_initialize_ex(
@@ -75,14 +90,20 @@ extern "win64" fn io_csq_initialize_ex(
     release: u64,
     complete: u64,
 ) -> u32 {
-    initialize(csq, TYPE_EX, [insert, remove, peek, acquire, release, complete])
+    initialize(
+        csq,
+        TYPE_EX,
+        [insert, remove, peek, acquire, release, complete],
+    )
 }
 
 /// The routine that the system sets as an IRP's cancel routine while it is queued.
 fn cancel_stub() -> u64 {
     static STUB: OnceLock<u64> = OnceLock::new();
     *STUB.get_or_init(|| {
-        table().routine("IopCsqCancelRoutine").map_or(0, |routine| nt_image::stub(routine) as u64)
+        table()
+            .routine("IopCsqCancelRoutine")
+            .map_or(0, |routine| nt_image::stub(routine) as u64)
     })
 }
 
@@ -109,8 +130,19 @@ fn insert(
     let location: u64 = read(request + irp::CURRENT_STACK_LOCATION);
     let control: u8 = read(location + stack::CONTROL);
     write(location + stack::CONTROL, control | stack::PENDING_RETURNED);
-    let answer = callback(host, csq, 8, "CsqInsertIrp", &[request, insert_context], Entry::Callback)?;
-    let status = if read::<u32>(csq) == TYPE_EX { NtStatus(answer as u32) } else { NtStatus::SUCCESS };
+    let answer = callback(
+        host,
+        csq,
+        8,
+        "CsqInsertIrp",
+        &[request, insert_context],
+        Entry::Callback,
+    )?;
+    let status = if read::<u32>(csq) == TYPE_EX {
+        NtStatus(answer as u32)
+    } else {
+        NtStatus::SUCCESS
+    };
     if !status.is_success() {
         write(location + stack::CONTROL, control);
         write(request + DRIVER_CONTEXT_3, 0_u64);
@@ -124,7 +156,14 @@ fn insert(
         callback(host, csq, 16, "CsqRemoveIrp", &[request], Entry::Callback)?;
         write(request + DRIVER_CONTEXT_3, 0_u64);
         release(host, csq, irql)?;
-        callback(host, csq, 48, "CsqCompleteCanceledIrp", &[request], Entry::Callback)?;
+        callback(
+            host,
+            csq,
+            48,
+            "CsqCompleteCanceledIrp",
+            &[request],
+            Entry::Callback,
+        )?;
         return Ok(status.0);
     }
     release(host, csq, irql)?;
@@ -189,7 +228,11 @@ extern "win64" fn iop_csq_cancel_routine(_device: u64, request: u64) {
         let restored: u8 = read(request + irp::CANCEL_IRQL);
         host.cancel_lock.release_for_queue(restored);
         let held: u64 = read(request + DRIVER_CONTEXT_3);
-        let csq = if read::<u32>(held) == CONTEXT_TYPE { read(held + 16) } else { held };
+        let csq = if read::<u32>(held) == CONTEXT_TYPE {
+            read(held + 16)
+        } else {
+            held
+        };
         let irql = acquire(host, csq)?;
         callback(host, csq, 16, "CsqRemoveIrp", &[request], Entry::Callback)?;
         if held != csq {
@@ -197,7 +240,14 @@ extern "win64" fn iop_csq_cancel_routine(_device: u64, request: u64) {
         }
         write(request + DRIVER_CONTEXT_3, 0_u64);
         release(host, csq, irql)?;
-        callback(host, csq, 48, "CsqCompleteCanceledIrp", &[request], Entry::Callback)?;
+        callback(
+            host,
+            csq,
+            48,
+            "CsqCompleteCanceledIrp",
+            &[request],
+            Entry::Callback,
+        )?;
         thread::set_irql(restored);
         Ok(())
     });

@@ -43,8 +43,13 @@ fn misuse(host: &Host, address: u64) -> Option<(&'static str, &'static str, Stri
         let message = format!("{address:#x} was not made by IoAllocateIrp");
         return Some(("V184", "C9/0x02", message));
     }
-    in_use(&state)
-        .then(|| ("V206", "C9/0x20A", format!("{address:#x} is still with a lower driver")))
+    in_use(&state).then(|| {
+        (
+            "V206",
+            "C9/0x20A",
+            format!("{address:#x} is still with a lower driver"),
+        )
+    })
 }
 
 fn in_use(state: &State) -> bool {
@@ -70,26 +75,39 @@ extern "win64" fn io_reuse_irp(address: u64, status: u32) {
         host.violation("V290", "IoReuseIrp", message);
         return;
     }
-    let Some(request) = host.irps.at(address) else { return };
+    let Some(request) = host.irps.at(address) else {
+        return;
+    };
     lock(&request.state).levels.clear();
     let size: u16 = read(address + irp::SIZE);
-    fill(address + irp::MDL_ADDRESS, 0, usize::from(size) - irp::MDL_ADDRESS as usize);
+    fill(
+        address + irp::MDL_ADDRESS,
+        0,
+        usize::from(size) - irp::MDL_ADDRESS as usize,
+    );
     write(address + irp::STATUS, status);
     write(address + irp::STACK_COUNT, request.stack_count);
     write(address + irp::CURRENT_LOCATION, request.stack_count + 1);
-    write(address + irp::CURRENT_STACK_LOCATION, address + u64::from(size));
+    write(
+        address + irp::CURRENT_STACK_LOCATION,
+        address + u64::from(size),
+    );
 }
 
 extern "win64" fn io_get_requestor_process(address: u64) -> u64 {
     let host = current();
     let request = host.irps.at(address);
-    request.and_then(|request| request.thread.clone()).map_or(0, |thread| thread.process_address())
+    request
+        .and_then(|request| request.thread.clone())
+        .map_or(0, |thread| thread.process_address())
 }
 
 extern "win64" fn io_get_requestor_process_id(address: u64) -> u32 {
     let host = current();
     let request = host.irps.at(address);
-    request.and_then(|request| request.thread.clone()).map_or(0, |thread| thread.process_id() as u32)
+    request
+        .and_then(|request| request.thread.clone())
+        .map_or(0, |thread| thread.process_id() as u32)
 }
 
 extern "win64" fn io_is_32bit_process(address: u64) -> u8 {
@@ -108,7 +126,11 @@ pub(crate) fn driver_unloaded(host: &Host) {
         let owned = lock(&request.state).driver_owned;
         let kind = if owned { "IRP" } else { "request" };
         let name = super::check::name_of(request.major, request.minor);
-        host.leak(kind, format!("{name} at {:#x}", request.address), Vec::new());
+        host.leak(
+            kind,
+            format!("{name} at {:#x}", request.address),
+            Vec::new(),
+        );
     }
 }
 

@@ -68,7 +68,10 @@ fn dispatch(
     match handler(host, device, function) {
         Handler::Bus => device::root_bus::dispatch(host, device, request, location),
         Handler::Default => {
-            write(request.address + irp::STATUS, NtStatus::INVALID_DEVICE_REQUEST.0);
+            write(
+                request.address + irp::STATUS,
+                NtStatus::INVALID_DEVICE_REQUEST.0,
+            );
             write(request.address + irp::INFORMATION, 0_u64);
             super::complete::complete(host, request)?;
             Ok(NtStatus::INVALID_DEVICE_REQUEST.0)
@@ -78,17 +81,18 @@ fn dispatch(
             let context = format!("dispatch of {}", check::name_of(function, minor));
             let arguments = [device, request.address];
             host.remove_locks.dispatch_entered(request.address);
-            let value =
-                host.call_driver(Entry::Dispatch, &context, routine, &arguments)?;
-            host.remove_locks.dispatch_returned(host, request.address, value as u32);
+            let value = host.call_driver(Entry::Dispatch, &context, routine, &arguments)?;
+            host.remove_locks
+                .dispatch_returned(host, request.address, value as u32);
             Ok(value as u32)
         }
     }
 }
 
 fn handler(host: &Host, device: u64, function: u8) -> Handler {
-    let Some((owner, is_pdo)) =
-        host.devices.with(device, |record| (record.driver, record.is_pdo))
+    let Some((owner, is_pdo)) = host
+        .devices
+        .with(device, |record| (record.driver, record.is_pdo))
     else {
         return Handler::Default;
     };
@@ -96,7 +100,11 @@ fn handler(host: &Host, device: u64, function: u8) -> Handler {
         return Handler::Bus;
     }
     let slot = owner + driver::MAJOR_FUNCTION + 8 * u64::from(function);
-    let routine: u64 = if u64::from(function) < major::COUNT { read(slot) } else { 0 };
+    let routine: u64 = if u64::from(function) < major::COUNT {
+        read(slot)
+    } else {
+        0
+    };
     if routine == 0 || routine == host.drivers.default_dispatch() {
         Handler::Default
     } else {
@@ -115,10 +123,20 @@ fn call_from_driver(host: &Arc<Host>, device: u64, address: u64) -> Result<u32, 
         } else {
             ("V185", "C9/0x03")
         };
-        return Err(fatal(host, rule, code, format!("{address:#x} is no live IRP")));
+        return Err(fatal(
+            host,
+            rule,
+            code,
+            format!("{address:#x} is no live IRP"),
+        ));
     };
     if device == 0 {
-        return Err(fatal(host, "V201", "C9/0x204", "the device object is NULL".to_owned()));
+        return Err(fatal(
+            host,
+            "V201",
+            "C9/0x204",
+            "the device object is NULL".to_owned(),
+        ));
     }
     if !host.devices.contains(device) {
         let message = format!("{device:#x} is no live device object");

@@ -17,13 +17,19 @@ extern "win64" fn stack_attach_process(process: u64, state: u64) {
             return Err(host.die("V266: attach to something that is no process"));
         };
         if target.has_exited() {
-            let message = format!("attached to {} after its address space was gone", target.name);
+            let message = format!(
+                "attached to {} after its address space was gone",
+                target.name
+            );
             host.violation("V309", "05", message);
         }
         if thread::holds_spin_lock() {
             host.violation("V309", "05", "attached while a spin lock is held");
         }
-        write(state + 32, thread::process().map_or(0, |process| process.address()));
+        write(
+            state + 32,
+            thread::process().map_or(0, |process| process.address()),
+        );
         thread::attach(state, target);
         Ok(())
     });
@@ -55,7 +61,9 @@ extern "win64" fn current_process_id() -> u64 {
 extern "win64" fn current_thread() -> u64 {
     let host = current();
     let process = thread::own_process().unwrap_or_else(|| host.processes.system());
-    process.current_thread(&host).map_or(0, |thread| thread.address())
+    process
+        .current_thread(&host)
+        .map_or(0, |thread| thread.address())
 }
 
 extern "win64" fn current_thread_id() -> u64 {

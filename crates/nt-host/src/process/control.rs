@@ -40,7 +40,10 @@ impl Host {
     fn create_process_of(self: &Arc<Self>, name: &str, wow: bool) -> Result<Process, HostError> {
         self.check_alive()?;
         let object = self.processes.add(self, name, wow)?;
-        let process = Process { host: Arc::clone(self), object };
+        let process = Process {
+            host: Arc::clone(self),
+            object,
+        };
         let status = super::notify::created(self, &process.object)?;
         if status.is_success() {
             Ok(process)
@@ -107,7 +110,13 @@ impl Process {
     ///
     /// The status of the create request.
     pub fn open_device(&self, device: &Device) -> Result<File, HostError> {
-        crate::file::open(&self.host, &self.object, device.pdo(), "", Access::READ_WRITE)
+        crate::file::open(
+            &self.host,
+            &self.object,
+            device.pdo(),
+            "",
+            Access::READ_WRITE,
+        )
     }
 
     /// Opens a device object by name, or by a symbolic link such as `\??\X`.
@@ -139,6 +148,12 @@ impl Process {
         crate::memory::write_user(&self.object, address, bytes)
     }
 
+    /// What drivers have mapped into it, as (address, length).
+    #[must_use]
+    pub fn mappings(&self) -> Vec<(u64, u64)> {
+        crate::memory::mappings(&self.object)
+    }
+
     /// Allocates memory of its own, readable and writable.
     ///
     /// # Errors
@@ -161,7 +176,10 @@ impl Process {
     pub fn create_thread(&self) -> Result<Thread, HostError> {
         let object = Arc::new(ThreadObject::new(&self.host, &self.object)?);
         self.object.adopt(&object);
-        Ok(Thread { process: self.clone(), object })
+        Ok(Thread {
+            process: self.clone(),
+            object,
+        })
     }
 
     /// Ends the process as a kill does: callbacks, its requests cancelled, its handles closed, its memory gone.

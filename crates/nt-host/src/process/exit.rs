@@ -49,7 +49,10 @@ pub(crate) fn cancel_requests(host: &Arc<Host>, thread: &ThreadObject) -> Result
     for request in thread.pending() {
         if request.wait(host, host.options.watchdog).is_none() && !host.is_dead() {
             let name = check::name_of(request.major, request.minor);
-            let message = format!("{name} at {:#x}, cancelled, is not completed", request.address);
+            let message = format!(
+                "{name} at {:#x}, cancelled, is not completed",
+                request.address
+            );
             host.violation("V267", "C4/0x135", message);
         }
     }

@@ -91,7 +91,8 @@ impl ProcessObject {
 
     /// The thread of this process that the running thread stands for.
     pub(crate) fn current_thread(&self, host: &Host) -> Result<Arc<ThreadObject>, NtStatus> {
-        if let Some(thread) = thread::thread_object().filter(|thread| thread.process_id() == self.id)
+        if let Some(thread) =
+            thread::thread_object().filter(|thread| thread.process_id() == self.id)
         {
             return Ok(thread);
         }
@@ -126,7 +127,11 @@ impl Processes {
     pub(crate) fn new(heap: &GuardedHeap, memory: &MemoryState) -> io::Result<Self> {
         let system = Arc::new(ProcessObject::new(heap, memory, 4, "System", false)?);
         let all = Mutex::new(vec![Arc::clone(&system)]);
-        Ok(Self { system, all, next_id: AtomicU64::new(1000) })
+        Ok(Self {
+            system,
+            all,
+            next_id: AtomicU64::new(1000),
+        })
     }
 
     /// The system process.
@@ -136,13 +141,18 @@ impl Processes {
 
     /// The process object at that address.
     pub(crate) fn at(&self, address: u64) -> Option<Arc<ProcessObject>> {
-        lock(&self.all).iter().find(|process| process.address() == address).cloned()
+        lock(&self.all)
+            .iter()
+            .find(|process| process.address() == address)
+            .cloned()
     }
 
     /// The running process with that identifier.
     pub(crate) fn with_id(&self, id: u64) -> Option<Arc<ProcessObject>> {
         let all = lock(&self.all);
-        all.iter().find(|process| process.id == id && !process.has_exited()).cloned()
+        all.iter()
+            .find(|process| process.id == id && !process.has_exited())
+            .cloned()
     }
 
     fn add(&self, host: &Host, name: &str, is_32_bit: bool) -> io::Result<Arc<ProcessObject>> {

@@ -33,15 +33,13 @@ pub(crate) struct NotifyRoutines {
     running: AtomicU64,
 }
 
-fn run(
-    host: &Arc<Host>,
-    callback: Callback,
-    arguments: &[u64],
-    name: &str,
-) -> Result<(), Stopped> {
+fn run(host: &Arc<Host>, callback: Callback, arguments: &[u64], name: &str) -> Result<(), Stopped> {
     host.notify.running.fetch_add(1, Ordering::SeqCst);
     let before = thread::level();
-    thread::set_level(thread::Level { critical: before.critical + 1, ..before });
+    thread::set_level(thread::Level {
+        critical: before.critical + 1,
+        ..before
+    });
     let result = host.call_driver(Entry::Callback, name, callback.routine, arguments);
     thread::set_level(before);
     host.notify.running.fetch_sub(1, Ordering::SeqCst);
@@ -54,10 +52,17 @@ pub(crate) fn created(host: &Arc<Host>, process: &ProcessObject) -> Result<NtSta
     let mut status = NtStatus::SUCCESS;
     for callback in callbacks {
         if !callback.extended {
-            run(host, callback, &[4, process.id, 1], "process callback (create)")?;
+            run(
+                host,
+                callback,
+                &[4, process.id, 1],
+                "process callback (create)",
+            )?;
             continue;
         }
-        let Ok(info) = host.object("process creation info", 72) else { continue };
+        let Ok(info) = host.object("process creation info", 72) else {
+            continue;
+        };
         write(info.address(), 72_u64);
         write(info.address() + 16, 4_u64);
         let arguments = [process.address(), process.id, info.address()];
@@ -151,7 +156,11 @@ extern "win64" fn get_process_id(process: u64) -> u64 {
     match host.processes.at(process) {
         Some(process) => process.id,
         None => {
-            host.violation("V266", "C4/0x3F", format!("{process:#x} is no live process object"));
+            host.violation(
+                "V266",
+                "C4/0x3F",
+                format!("{process:#x} is no live process object"),
+            );
             0
         }
     }

@@ -61,12 +61,17 @@ impl ThreadObject {
     /// A request of its own is complete.
     pub(crate) fn finished(&self, address: u64) {
         lock(&self.pending).retain(|request| {
-            request.upgrade().is_some_and(|request| request.address != address)
+            request
+                .upgrade()
+                .is_some_and(|request| request.address != address)
         });
     }
 
     /// Its requests that are not complete.
     pub(crate) fn pending(&self) -> Vec<Arc<Irp>> {
-        lock(&self.pending).iter().filter_map(Weak::upgrade).collect()
+        lock(&self.pending)
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Events and waits. `KEVENT`: Type +0, Size +2, SignalState +4, WaitListHead +8.
 
-use std::sync::{Arc, Condvar, Mutex};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::access::{atomic_i32, read, write};
@@ -96,11 +96,16 @@ extern "win64" fn read_state(event: u64) -> i32 {
 /// Takes the signal if there is one.
 fn consume(host: &Host, object: u64) -> bool {
     if host.is_object(object, Kind::Process) {
-        return host.processes.at(object).is_none_or(|process| process.has_exited());
+        return host
+            .processes
+            .at(object)
+            .is_none_or(|process| process.has_exited());
     }
     let state = atomic_i32(object + 4);
     if read::<u8>(object) == SYNCHRONIZATION {
-        state.compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        state
+            .compare_exchange(1, 0, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     } else {
         state.load(Ordering::SeqCst) != 0
     }
@@ -113,7 +118,9 @@ fn limit(timeout: u64) -> Option<Duration> {
     }
     let units: i64 = read(timeout);
     // A positive time is a date: the host's clock started in 1601 too, so it is long past or far off.
-    Some(Duration::from_nanos(units.min(0).unsigned_abs().saturating_mul(100)))
+    Some(Duration::from_nanos(
+        units.min(0).unsigned_abs().saturating_mul(100),
+    ))
 }
 
 fn check_wait(host: &Host, object: u64, mode: u8, limit: Option<Duration>) {
@@ -126,7 +133,11 @@ fn check_wait(host: &Host, object: u64, mode: u8, limit: Option<Duration>) {
         host.violation("V096", "C4/0x122", "waits at DISPATCH_LEVEL");
     }
     if mode != 0 && thread::is_on_stack(object) {
-        host.violation("V097", "C4/0x123", "UserMode wait on an object on the stack");
+        host.violation(
+            "V097",
+            "C4/0x123",
+            "UserMode wait on an object on the stack",
+        );
     }
     if !host.is_object(object, Kind::Process) {
         check_initialised(host, object);
@@ -170,9 +181,17 @@ extern "win64" fn wait_for_single_object(
 extern "win64" fn delay(_mode: u8, _alertable: u8, interval: u64) -> u32 {
     let host = current();
     if thread::irql() > APC {
-        host.violation("V094", "C4/0x120", format!("delays at IRQL {}", thread::irql()));
+        host.violation(
+            "V094",
+            "C4/0x120",
+            format!("delays at IRQL {}", thread::irql()),
+        );
     }
-    std::thread::sleep(limit(interval).unwrap_or_default().min(host.options.watchdog));
+    std::thread::sleep(
+        limit(interval)
+            .unwrap_or_default()
+            .min(host.options.watchdog),
+    );
     NtStatus::SUCCESS.0
 }
 

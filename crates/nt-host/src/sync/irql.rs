@@ -30,7 +30,11 @@ extern "win64" fn raise_to_dpc() -> u8 {
 extern "win64" fn lower(irql: u8) {
     let before = thread::irql();
     if irql > before {
-        current().violation("V029", "C4/0x31", format!("lowered from {before} to {irql}"));
+        current().violation(
+            "V029",
+            "C4/0x31",
+            format!("lowered from {before} to {irql}"),
+        );
     } else if irql < DISPATCH && thread::holds_spin_lock() {
         let message = format!("lowered to {irql} while a spin lock is held");
         current().violation("V088", "C4/0x40009", message);
@@ -44,7 +48,10 @@ extern "win64" fn current_irql() -> u8 {
 
 extern "win64" fn enter_critical() {
     let level = thread::level();
-    thread::set_level(thread::Level { critical: level.critical + 1, ..level });
+    thread::set_level(thread::Level {
+        critical: level.critical + 1,
+        ..level
+    });
 }
 
 extern "win64" fn leave_critical() {
@@ -53,12 +60,18 @@ extern "win64" fn leave_critical() {
         current().violation("V036", "C4/0x3E", "the thread is in no critical region");
         return;
     }
-    thread::set_level(thread::Level { critical: level.critical - 1, ..level });
+    thread::set_level(thread::Level {
+        critical: level.critical - 1,
+        ..level
+    });
 }
 
 extern "win64" fn enter_guarded() {
     let level = thread::level();
-    thread::set_level(thread::Level { guarded: level.guarded + 1, ..level });
+    thread::set_level(thread::Level {
+        guarded: level.guarded + 1,
+        ..level
+    });
 }
 
 extern "win64" fn leave_guarded() {
@@ -67,7 +80,10 @@ extern "win64" fn leave_guarded() {
         current().violation("V086", "C4/0x4000E", "the thread is in no guarded region");
         return;
     }
-    thread::set_level(thread::Level { guarded: level.guarded - 1, ..level });
+    thread::set_level(thread::Level {
+        guarded: level.guarded - 1,
+        ..level
+    });
 }
 
 extern "win64" fn are_apcs_disabled() -> u8 {

@@ -50,7 +50,11 @@ impl Order {
 
     /// Notes that `next` is taken while `held` is; whether the opposite order was seen before.
     fn add(&mut self, held: u64, next: u64) -> bool {
-        if self.after.get(&held).is_some_and(|after| after.contains(&next)) {
+        if self
+            .after
+            .get(&held)
+            .is_some_and(|after| after.contains(&next))
+        {
             return false;
         }
         let inverted = self.reaches(next, held);
@@ -74,14 +78,23 @@ pub(crate) struct Locks {
 
 impl Default for Locks {
     fn default() -> Self {
-        let shards = std::iter::repeat_with(Shard::default).take(SHARDS).collect();
-        Self { shards, order: Mutex::default() }
+        let shards = std::iter::repeat_with(Shard::default)
+            .take(SHARDS)
+            .collect();
+        Self {
+            shards,
+            order: Mutex::default(),
+        }
     }
 }
 
 /// Spin locks may be taken with or without a queue handle, but each in one way only.
 fn family(kind: LockKind) -> LockKind {
-    if kind == LockKind::PushShared { LockKind::PushExclusive } else { kind }
+    if kind == LockKind::PushShared {
+        LockKind::PushExclusive
+    } else {
+        kind
+    }
 }
 
 impl Locks {
@@ -107,7 +120,12 @@ impl Locks {
         }
         self.check_order(host, &held, address);
         self.take(host, address, kind, true)?;
-        thread::push_held(Held { address, kind, irql, handle });
+        thread::push_held(Held {
+            address,
+            kind,
+            irql,
+            handle,
+        });
         Ok(())
     }
 
@@ -122,7 +140,12 @@ impl Locks {
         super::check_place(host, "lock", address);
         let taken = self.take(host, address, kind, false)?;
         if taken {
-            thread::push_held(Held { address, kind, irql, handle: 0 });
+            thread::push_held(Held {
+                address,
+                kind,
+                irql,
+                handle: 0,
+            });
         }
         Ok(taken)
     }
@@ -144,17 +167,16 @@ impl Locks {
         }
     }
 
-    fn take(
-        &self,
-        host: &Host,
-        address: u64,
-        kind: LockKind,
-        wait: bool,
-    ) -> Result<bool, Stopped> {
+    fn take(&self, host: &Host, address: u64, kind: LockKind, wait: bool) -> Result<bool, Stopped> {
         let this = thread::id();
         let shard = self.shard(address);
         let mut locks = lock(&shard.locks);
-        let first = locks.entry(address).or_default().kind.get_or_insert(family(kind)).to_owned();
+        let first = locks
+            .entry(address)
+            .or_default()
+            .kind
+            .get_or_insert(family(kind))
+            .to_owned();
         if first != family(kind) {
             drop(locks);
             let message = format!("{address:#x} is used as {first:?} and as {kind:?}");
@@ -164,8 +186,8 @@ impl Locks {
         let deadline = Instant::now() + host.options.watchdog;
         loop {
             let state = locks.entry(address).or_default();
-            let free = state.owner.is_none()
-                && (kind == LockKind::PushShared || state.shared.is_empty());
+            let free =
+                state.owner.is_none() && (kind == LockKind::PushShared || state.shared.is_empty());
             if free {
                 if kind == LockKind::PushShared {
                     state.shared.push(this);
@@ -184,7 +206,9 @@ impl Locks {
                 host.violation("V308", "hang", message.clone());
                 return Err(host.die(message));
             }
-            let waited = shard.released.wait_timeout(locks, Duration::from_millis(20));
+            let waited = shard
+                .released
+                .wait_timeout(locks, Duration::from_millis(20));
             locks = waited.unwrap_or_else(std::sync::PoisonError::into_inner).0;
         }
     }
@@ -192,7 +216,9 @@ impl Locks {
     /// Gives a lock back; what was noted when it was taken, unless this thread does not hold it.
     pub(crate) fn release(&self, host: &Host, address: u64, kind: LockKind) -> Option<Held> {
         let Some((held, was_last)) = thread::remove_held(address) else {
-            let owner = lock(&self.shard(address).locks).get(&address).and_then(|own| own.owner);
+            let owner = lock(&self.shard(address).locks)
+                .get(&address)
+                .and_then(|own| own.owner);
             if let Some(owner) = owner {
                 let message = format!("{address:#x} is owned by thread {owner}");
                 host.violation("V079", "C4/0x1004", message);
@@ -203,7 +229,10 @@ impl Locks {
             return None;
         };
         if held.kind != kind {
-            let message = format!("{address:#x} taken as {:?}, released as {kind:?}", held.kind);
+            let message = format!(
+                "{address:#x} taken as {:?}, released as {kind:?}",
+                held.kind
+            );
             host.violation("V082", "C4/0x1009", message);
         }
         if !was_last {
@@ -248,7 +277,9 @@ impl Locks {
     /// Whether anybody holds the lock.
     pub(crate) fn is_held(&self, address: u64) -> bool {
         let locks = lock(&self.shard(address).locks);
-        locks.get(&address).is_some_and(|own| own.owner.is_some() || !own.shared.is_empty())
+        locks
+            .get(&address)
+            .is_some_and(|own| own.owner.is_some() || !own.shared.is_empty())
     }
 
     /// The memory of locks goes.

@@ -19,9 +19,15 @@ pub(crate) fn check_place(host: &Host, what: &str, address: u64) {
         Some("in pageable memory".to_owned())
     } else {
         let section = host.drivers.section_at(address);
-        section.filter(|name| name.starts_with("PAGE")).map(|name| format!("in section {name}"))
+        section
+            .filter(|name| name.starts_with("PAGE"))
+            .map(|name| format!("in section {name}"))
     };
     if let Some(problem) = problem {
-        host.violation("V099", "C4/0xE1", format!("{what} {address:#x} is {problem}"));
+        host.violation(
+            "V099",
+            "C4/0xE1",
+            format!("{what} {address:#x} is {problem}"),
+        );
     }
 }

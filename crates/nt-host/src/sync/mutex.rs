@@ -29,7 +29,8 @@ fn acquire(host: &Arc<Host>, address: u64, raise: bool) -> Result<(), Stopped> {
     if raise && old < APC {
         thread::set_irql(APC);
     }
-    host.locks.acquire(host, address, LockKind::FastMutex, old, 0)?;
+    host.locks
+        .acquire(host, address, LockKind::FastMutex, old, 0)?;
     check_initialised(host, address);
     taken(address, old);
     Ok(())
@@ -60,7 +61,9 @@ extern "win64" fn release_fast(address: u64) {
 extern "win64" fn try_acquire_fast(address: u64) -> u8 {
     exported(|host| {
         let old = thread::irql();
-        let got = host.locks.try_acquire(host, address, LockKind::FastMutex, old)?;
+        let got = host
+            .locks
+            .try_acquire(host, address, LockKind::FastMutex, old)?;
         if got {
             check_initialised(host, address);
             thread::set_irql(APC.max(old));
@@ -74,7 +77,10 @@ extern "win64" fn try_acquire_fast(address: u64) -> u8 {
 fn check_unsafe(host: &Host) {
     let level = thread::level();
     if level.irql != APC && level.critical == 0 && level.guarded == 0 {
-        let message = format!("called at IRQL {}, outside of a critical region", level.irql);
+        let message = format!(
+            "called at IRQL {}, outside of a critical region",
+            level.irql
+        );
         host.violation("V035", "C4/0x39", message);
     }
 }

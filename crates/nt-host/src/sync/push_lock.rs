@@ -13,7 +13,11 @@ fn check_region(host: &Host, address: u64, code: &'static str) {
         host.violation("V098", code, message);
     }
     if address % 8 != 0 {
-        host.violation("V099", "C4/0xE1", format!("push lock {address:#x} is not aligned"));
+        host.violation(
+            "V099",
+            "C4/0xE1",
+            format!("push lock {address:#x} is not aligned"),
+        );
     }
 }
 

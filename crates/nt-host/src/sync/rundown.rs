@@ -21,13 +21,20 @@ extern "win64" fn initialize(address: u64) {
 extern "win64" fn acquire(address: u64) -> u8 {
     let counter = atomic_u64(address);
     let add = |value: u64| (value & ACTIVE == 0).then_some(value + 2);
-    u8::from(counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).is_ok())
+    u8::from(
+        counter
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, add)
+            .is_ok(),
+    )
 }
 
 extern "win64" fn release(address: u64) {
     let counter = atomic_u64(address);
     let subtract = |value: u64| value.checked_sub(2);
-    if counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, subtract).is_err() {
+    if counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, subtract)
+        .is_err()
+    {
         let message = format!("rundown reference {address:#x} is not acquired");
         current().violation("V081", "C4/0x1007", message);
     }
@@ -46,7 +53,10 @@ fn wait(host: &Arc<Host>, address: u64) -> Result<(), Stopped> {
         }
         host.check_alive()?;
         if Instant::now() > deadline {
-            let message = format!("{} references on {address:#x} are never released", value / 2);
+            let message = format!(
+                "{} references on {address:#x} are never released",
+                value / 2
+            );
             host.violation("V308", "hang", message.clone());
             return Err(host.die(message));
         }

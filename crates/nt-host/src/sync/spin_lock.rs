@@ -31,7 +31,9 @@ fn acquire(
 /// Releases; the level to go back to.
 fn release(host: &Host, address: u64, kind: LockKind) -> Option<u8> {
     write(address, 0_u64);
-    host.locks.release(host, address, kind).map(|held| held.irql)
+    host.locks
+        .release(host, address, kind)
+        .map(|held| held.irql)
 }
 
 extern "win64" fn acquire_raise(address: u64) -> u8 {
