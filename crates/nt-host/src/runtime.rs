@@ -75,6 +75,7 @@ extern "win64" fn query_system_time(time: u64) {
 }
 
 exports! {
+    "__C_specific_handler" => nt_image::C_SPECIFIC_HANDLER, IrqlRule::Any, "V050", "C4/0xE5";
     "memcpy" => memcpy, IrqlRule::Any, "V050", "C4/0xE5";
     "memmove" => memmove, IrqlRule::Any, "V050", "C4/0xE5";
     "memset" => memset, IrqlRule::Any, "V050", "C4/0xE5";
