@@ -9,6 +9,8 @@ pub enum TestImage {
     Sanproxy,
     /// A driver that does nothing: shows that the build kit builds others too.
     Minimal,
+    /// A driver that breaks one rule when told to: shows that the judge sees it.
+    Faulty,
     /// A driver with a panic path and a privileged instruction: shows that the image checks find them.
     Panicking,
 }
@@ -21,6 +23,7 @@ impl TestImage {
         target.join(match self {
             Self::Sanproxy => "package/sanproxy.sys",
             Self::Minimal => "test-drivers/minimal.sys",
+            Self::Faulty => "test-drivers/faulty.sys",
             Self::Panicking => "test-drivers/panicking.sys",
         })
     }

@@ -27,7 +27,12 @@ const SANPROXY: Driver = Driver {
 };
 
 /// Drivers that only the tests load.
-const TEST_DRIVERS: [Driver; 2] = [
+const TEST_DRIVERS: [Driver; 3] = [
+    Driver {
+        package: "faulty-driver",
+        folder: "test-drivers",
+        image: "faulty",
+    },
     Driver {
         package: "minimal-driver",
         folder: "test-drivers",

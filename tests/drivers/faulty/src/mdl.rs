@@ -1,0 +1,450 @@
+//! MDLs, mappings in the kernel, contiguous memory: rules V039 to V047, V108 to V139.
+
+use core::{ffi::c_void, ptr};
+
+use wdk_sys::{
+    PAGE_EXECUTE_READWRITE, PAGE_READWRITE, PMDL, PVOID, SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
+    ULONG,
+    ntddk::{
+        ExFreePool, IoAllocateMdl, IoBuildPartialMdl, IoFreeMdl, MmAllocateContiguousMemory,
+        MmAllocateContiguousMemorySpecifyCache, MmAllocateContiguousNodeMemory,
+        MmAllocatePagesForMdlEx, MmBuildMdlForNonPagedPool, MmFreeContiguousMemory,
+        MmFreeContiguousMemorySpecifyCache, MmFreePagesFromMdl, MmMapLockedPagesSpecifyCache,
+        MmProbeAndLockPages, MmSecureVirtualMemory, MmUnlockPages, MmUnmapLockedPages,
+    },
+};
+
+use crate::{
+    control::{Answer, Fault, OK, Request},
+    guard, pool,
+    system::{DEVICE, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, address, at_irql, system_address},
+    user,
+};
+
+pub(crate) const CACHED: i32 = 1;
+const NON_CACHED: i32 = 0;
+const ALL_ADDRESSES: i64 = i64::MAX;
+const ANY_NODE: ULONG = 0x8000_0000;
+const MODIFY: i32 = 2;
+
+pub(crate) const FAULTS: &[Fault] = &[
+    (39, lock_above_dispatch),
+    (42, map_above_dispatch),
+    (44, unlock_above_dispatch),
+    (45, unmap_above_dispatch),
+    (108, unlock_of_what_was_never_locked),
+    (109, unlock_of_nonpaged_pool),
+    (110, paged_pool_described_as_nonpaged),
+    (112, bug_check_on_failure),
+    (114, map_of_what_is_not_locked),
+    (116, locked_twice),
+    (117, mapped_twice),
+    (119, partial_mdl_unlocked),
+    (120, freed_while_mapped),
+    (123, unlocked_twice),
+    (129, wrong_free_routine),
+    (130, page_mdl_half_freed),
+    (132, leak),
+    (134, two_cache_types),
+    (135, overrun_of_contiguous_memory),
+    (138, executable_contiguous_memory),
+    (139, executable_mapping),
+    (300, unchecked_null),
+];
+
+/// Pages without an address, in an MDL of their own.
+pub(crate) fn pages(count: usize) -> PMDL {
+    unsafe {
+        let (low, high, skip) = (address(0), address(ALL_ADDRESSES), address(0));
+        MmAllocatePagesForMdlEx(low, high, skip, (count * PAGE) as SIZE_T, CACHED as _, 0)
+    }
+}
+
+/// Gives such pages back, and the MDL.
+pub(crate) fn free_pages(mdl: PMDL) {
+    unsafe {
+        MmFreePagesFromMdl(mdl);
+        ExFreePool(mdl.cast());
+    }
+}
+
+/// Contiguous memory that cannot be executed.
+pub(crate) fn contiguous(count: usize) -> PVOID {
+    contiguous_bytes(count * PAGE)
+}
+
+fn contiguous_bytes(bytes: usize) -> PVOID {
+    unsafe {
+        MmAllocateContiguousNodeMemory(
+            bytes as SIZE_T,
+            address(0),
+            address(ALL_ADDRESSES),
+            address(0),
+            PAGE_READWRITE,
+            ANY_NODE,
+        )
+    }
+}
+
+/// An MDL of nonpaged memory.
+pub(crate) fn nonpaged_mdl(block: PVOID, bytes: usize) -> PMDL {
+    unsafe {
+        let mdl = IoAllocateMdl(block, bytes as ULONG, 0, 0, ptr::null_mut());
+        if !mdl.is_null() {
+            MmBuildMdlForNonPagedPool(mdl);
+        }
+        mdl
+    }
+}
+
+/// An MDL of paged pool with its pages locked, and the pool.
+fn locked_mdl() -> (PMDL, *mut u8) {
+    let block = pool::paged(PAGE);
+    let mdl = unsafe { IoAllocateMdl(block.cast(), PAGE as ULONG, 0, 0, ptr::null_mut()) };
+    let _ = lock(mdl, KERNEL_MODE);
+    (mdl, block)
+}
+
+pub(crate) fn lock(mdl: PMDL, mode: i8) -> Result<usize, u32> {
+    let routine = MmProbeAndLockPages as *const c_void;
+    guard::call(
+        routine,
+        [mdl as usize, mode as usize, MODIFY as usize, 0, 0, 0],
+    )
+}
+
+/// Unlocks, and frees both.
+fn free_locked((mdl, block): (PMDL, *mut u8)) {
+    unsafe {
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+}
+
+/// A mapping that does not raise.
+fn map_kernel(mdl: PMDL) -> PVOID {
+    unsafe {
+        let base = ptr::null_mut();
+        MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED as _, base, 0, NORMAL_NO_EXECUTE)
+    }
+}
+
+/// Memory of each kind, locked, mapped, written, given back.
+pub(crate) fn work(_: &Request) -> Answer {
+    unsafe {
+        let block = contiguous(3);
+        let mdl = pages(4);
+        if block.is_null() || mdl.is_null() {
+            return Answer::Status(STATUS_INSUFFICIENT_RESOURCES);
+        }
+        ptr::write_bytes(block.cast::<u8>(), 0, 3 * PAGE);
+        let view = map_kernel(mdl);
+        ptr::write_bytes(view.cast::<u8>(), 0, 4 * PAGE);
+        MmUnmapLockedPages(view, mdl);
+        free_pages(mdl);
+        let mdl = nonpaged_mdl(block, 3 * PAGE);
+        if let Ok(view) = user::map_user(mdl) {
+            MmUnmapLockedPages(view as PVOID, mdl);
+        }
+        IoFreeMdl(mdl);
+        MmFreeContiguousMemory(block);
+        let (mdl, block) = locked_mdl();
+        system_address(mdl).cast::<u8>().write_volatile(1);
+        free_locked((mdl, block));
+        // Without protection, and thus only for work that never maps it elsewhere.
+        let (low, high) = (address(0), address(ALL_ADDRESSES));
+        let cached = CACHED as _;
+        let size = PAGE as SIZE_T;
+        let block = MmAllocateContiguousMemorySpecifyCache(size, low, high, address(0), cached);
+        MmFreeContiguousMemorySpecifyCache(block, size, cached);
+    }
+    OK
+}
+
+fn lock_above_dispatch(_: &Request) -> Answer {
+    let block = pool::block(PAGE);
+    unsafe {
+        let mdl = IoAllocateMdl(block.cast(), PAGE as ULONG, 0, 0, ptr::null_mut());
+        at_irql(DEVICE, || {
+            MmProbeAndLockPages(mdl, KERNEL_MODE, MODIFY as _);
+        });
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+    OK
+}
+
+fn map_above_dispatch(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    let view = at_irql(DEVICE, || map_kernel(mdl));
+    if !view.is_null() {
+        unsafe { MmUnmapLockedPages(view, mdl) };
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+fn unlock_above_dispatch(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe {
+        at_irql(DEVICE, || MmUnlockPages(mdl));
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+    OK
+}
+
+fn unmap_above_dispatch(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    let view = map_kernel(mdl);
+    at_irql(DEVICE, || unsafe { MmUnmapLockedPages(view, mdl) });
+    free_locked((mdl, block));
+    OK
+}
+
+fn unlock_of_what_was_never_locked(_: &Request) -> Answer {
+    let block = pool::block(PAGE);
+    unsafe {
+        let mdl = IoAllocateMdl(block.cast(), PAGE as ULONG, 0, 0, ptr::null_mut());
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+    OK
+}
+
+fn unlock_of_nonpaged_pool(_: &Request) -> Answer {
+    let block = pool::block(PAGE);
+    let mdl = nonpaged_mdl(block.cast(), PAGE);
+    unsafe {
+        MmUnlockPages(mdl);
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+    OK
+}
+
+fn paged_pool_described_as_nonpaged(_: &Request) -> Answer {
+    let block = pool::paged(PAGE);
+    let mdl = nonpaged_mdl(block.cast(), PAGE);
+    unsafe { IoFreeMdl(mdl) };
+    pool::free(block);
+    OK
+}
+
+fn bug_check_on_failure(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe {
+        let base = ptr::null_mut();
+        let priority = NORMAL_NO_EXECUTE;
+        let _ = MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED as _, base, 1, priority);
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+fn map_of_what_is_not_locked(_: &Request) -> Answer {
+    let block = pool::block(PAGE);
+    unsafe {
+        let mdl = IoAllocateMdl(block.cast(), PAGE as ULONG, 0, 0, ptr::null_mut());
+        let view = map_kernel(mdl);
+        if !view.is_null() {
+            MmUnmapLockedPages(view, mdl);
+        }
+        IoFreeMdl(mdl);
+    }
+    pool::free(block);
+    OK
+}
+
+fn locked_twice(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    let _ = lock(mdl, KERNEL_MODE);
+    free_locked((mdl, block));
+    OK
+}
+
+fn mapped_twice(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    let _ = (map_kernel(mdl), map_kernel(mdl));
+    free_locked((mdl, block));
+    OK
+}
+
+fn partial_mdl_unlocked(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe {
+        let part = IoAllocateMdl(block.cast(), 64, 0, 0, ptr::null_mut());
+        IoBuildPartialMdl(mdl, part, block.cast(), 64);
+        MmUnlockPages(part);
+        IoFreeMdl(part);
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+fn freed_while_mapped(request: &Request) -> Answer {
+    unsafe {
+        if request.variant == 0 {
+            let (mdl, block) = locked_mdl();
+            let _ = map_kernel(mdl);
+            IoFreeMdl(mdl);
+            pool::free(block);
+        } else {
+            let block = contiguous(1);
+            ptr::write_bytes(block.cast::<u8>(), 0, PAGE);
+            let mdl = nonpaged_mdl(block, PAGE);
+            let _ = user::map_user(mdl);
+            IoFreeMdl(mdl);
+            MmFreeContiguousMemory(block);
+        }
+    }
+    OK
+}
+
+fn unlocked_twice(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe { MmUnlockPages(mdl) };
+    free_locked((mdl, block));
+    OK
+}
+
+fn wrong_free_routine(request: &Request) -> Answer {
+    unsafe {
+        match request.variant {
+            0 => {
+                let block = contiguous(1);
+                ExFreePool(block);
+                MmFreeContiguousMemory(block);
+            }
+            1 => {
+                let block = pool::block(PAGE);
+                MmFreeContiguousMemory(block.cast());
+                pool::free(block);
+            }
+            2 => {
+                let (low, high) = (address(0), address(ALL_ADDRESSES));
+                let (size, cached) = (PAGE as SIZE_T, CACHED as _);
+                let none = address(0);
+                let block = MmAllocateContiguousMemorySpecifyCache(size, low, high, none, cached);
+                MmFreeContiguousMemorySpecifyCache(block, 2 * size, cached);
+            }
+            3 => {
+                let (low, high) = (address(0), address(ALL_ADDRESSES));
+                let (size, cached) = (PAGE as SIZE_T, CACHED as _);
+                let none = address(0);
+                let block = MmAllocateContiguousMemorySpecifyCache(size, low, high, none, cached);
+                MmFreeContiguousMemorySpecifyCache(block, size, NON_CACHED as _);
+            }
+            _ => {
+                let mdl = IoAllocateMdl(ptr::null_mut(), PAGE as ULONG, 0, 0, ptr::null_mut());
+                ExFreePool(mdl.cast());
+                IoFreeMdl(mdl);
+            }
+        }
+    }
+    OK
+}
+
+fn page_mdl_half_freed(request: &Request) -> Answer {
+    let mdl = pages(1);
+    unsafe {
+        MmFreePagesFromMdl(mdl);
+        if request.variant == 1 {
+            IoFreeMdl(mdl);
+            ExFreePool(mdl.cast());
+        }
+    }
+    OK
+}
+
+/// What is made and never given back.
+fn leak(request: &Request) -> Answer {
+    let made = unsafe {
+        match request.variant {
+            0 => contiguous(2),
+            1 => pages(2).cast(),
+            2 => IoAllocateMdl(ptr::null_mut(), PAGE as ULONG, 0, 0, ptr::null_mut()).cast(),
+            3 => {
+                let mdl = pages(1);
+                map_kernel(mdl)
+            }
+            4 => {
+                let (mdl, _) = locked_mdl();
+                mdl.cast()
+            }
+            5 => {
+                let high = address(ALL_ADDRESSES);
+                MmAllocateContiguousMemory(PAGE as SIZE_T, high)
+            }
+            _ => {
+                let (buffer, bytes) = (request.value as PVOID, PAGE as SIZE_T);
+                MmSecureVirtualMemory(buffer, bytes, PAGE_READWRITE)
+            }
+        }
+    };
+    request.answer(made as usize)
+}
+
+fn two_cache_types(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe {
+        let base = ptr::null_mut();
+        let priority = NORMAL_NO_EXECUTE;
+        let view =
+            MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, NON_CACHED as _, base, 0, priority);
+        if !view.is_null() {
+            MmUnmapLockedPages(view, mdl);
+        }
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+fn overrun_of_contiguous_memory(_: &Request) -> Answer {
+    unsafe {
+        let block = contiguous_bytes(PAGE + 100);
+        block.cast::<u8>().add(PAGE + 100).write_volatile(1);
+        MmFreeContiguousMemory(block);
+    }
+    OK
+}
+
+fn executable_contiguous_memory(_: &Request) -> Answer {
+    unsafe {
+        let block = MmAllocateContiguousNodeMemory(
+            PAGE as SIZE_T,
+            address(0),
+            address(ALL_ADDRESSES),
+            address(0),
+            PAGE_EXECUTE_READWRITE,
+            ANY_NODE,
+        );
+        if !block.is_null() {
+            MmFreeContiguousMemory(block);
+        }
+    }
+    OK
+}
+
+fn executable_mapping(_: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    unsafe {
+        let base = ptr::null_mut();
+        let view = MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED as _, base, 0, 16);
+        if !view.is_null() {
+            MmUnmapLockedPages(view, mdl);
+        }
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+/// Goes on with a mapping that the system could not make.
+fn unchecked_null(_: &Request) -> Answer {
+    let block = pool::block(1 << 40);
+    unsafe { block.write_volatile(1) };
+    OK
+}

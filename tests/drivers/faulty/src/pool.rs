@@ -1,0 +1,242 @@
+//! Pool: rules V001 to V027.
+
+use core::ptr;
+
+use wdk_sys::{
+    SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
+    ntddk::{ExAllocatePool2, ExFreePool, ExFreePoolWithTag, IoAllocateIrp},
+};
+
+use crate::{
+    control::{Answer, Fault, OK, Request},
+    system::{DEVICE, DISPATCH, PAGE, TAG, at_irql},
+};
+
+const USE_QUOTA: u64 = 0x1;
+const UNINITIALIZED: u64 = 0x2;
+const NON_PAGED: u64 = 0x40;
+const NON_PAGED_EXECUTE: u64 = 0x80;
+const PAGED: u64 = 0x100;
+
+pub(crate) const FAULTS: &[Fault] = &[
+    (1, zero_bytes),
+    (2, paged_above_apc),
+    (3, nonpaged_above_dispatch),
+    (4, free_of_what_was_never_allocated),
+    (5, paged_freed_above_apc),
+    (6, nonpaged_freed_above_dispatch),
+    (7, double_free),
+    (8, free_inside_a_block),
+    (9, overrun_seen_at_free),
+    (10, overrun_into_the_guard),
+    (11, underrun_into_the_guard),
+    (12, underrun_seen_at_free),
+    (13, use_after_free),
+    (16, leak),
+    (17, irp_freed_as_pool),
+    (19, quota_at_dispatch),
+    (23, free_with_another_tag),
+    (24, bad_flags),
+    (26, uninitialised_output),
+    (27, paged_memory_at_dispatch),
+    (137, executable_pool),
+];
+
+/// A nonpaged block.
+pub(crate) fn block(bytes: usize) -> *mut u8 {
+    unsafe { ExAllocatePool2(NON_PAGED, bytes as SIZE_T, TAG).cast() }
+}
+
+/// A block of paged pool.
+pub(crate) fn paged(bytes: usize) -> *mut u8 {
+    unsafe { ExAllocatePool2(PAGED, bytes as SIZE_T, TAG).cast() }
+}
+
+/// Frees either.
+pub(crate) fn free(block: *mut u8) {
+    unsafe { ExFreePoolWithTag(block.cast(), TAG) };
+}
+
+/// Allocates from both pools, writes all of it, frees by both routines.
+pub(crate) fn work(_: &Request) -> Answer {
+    for bytes in [1, 16, 100, 4096, 10_000] {
+        let (first, second) = (block(bytes), paged(bytes));
+        if first.is_null() || second.is_null() {
+            return Answer::Status(STATUS_INSUFFICIENT_RESOURCES);
+        }
+        unsafe {
+            ptr::write_bytes(first, 0x55, bytes);
+            ptr::write_bytes(second, 0x55, bytes);
+            ExFreePool(first.cast());
+        }
+        free(second);
+    }
+    let kept = block(64);
+    at_irql(DISPATCH, || free(kept));
+    OK
+}
+
+fn zero_bytes(_: &Request) -> Answer {
+    let _ = block(0);
+    OK
+}
+
+fn paged_above_apc(_: &Request) -> Answer {
+    let block = at_irql(DISPATCH, || paged(64));
+    if !block.is_null() {
+        free(block);
+    }
+    OK
+}
+
+fn nonpaged_above_dispatch(_: &Request) -> Answer {
+    let block = at_irql(DEVICE, || block(64));
+    if !block.is_null() {
+        free(block);
+    }
+    OK
+}
+
+fn free_of_what_was_never_allocated(_: &Request) -> Answer {
+    free(FAULTS.as_ptr().cast_mut().cast());
+    OK
+}
+
+fn paged_freed_above_apc(_: &Request) -> Answer {
+    let block = paged(64);
+    at_irql(DISPATCH, || free(block));
+    OK
+}
+
+fn nonpaged_freed_above_dispatch(_: &Request) -> Answer {
+    let block = block(64);
+    at_irql(DEVICE, || free(block));
+    OK
+}
+
+fn double_free(_: &Request) -> Answer {
+    let block = block(64);
+    free(block);
+    free(block);
+    OK
+}
+
+fn free_inside_a_block(_: &Request) -> Answer {
+    let block = block(64);
+    free(block.wrapping_add(16));
+    free(block);
+    OK
+}
+
+/// The slack of a block that guards its start, of two that are made one of each kind.
+fn overrun_seen_at_free(_: &Request) -> Answer {
+    let bytes = 3 * PAGE / 2;
+    let block = block(bytes);
+    unsafe { block.add(bytes).write_volatile(1) };
+    free(block);
+    OK
+}
+
+fn overrun_into_the_guard(_: &Request) -> Answer {
+    let block = block(PAGE);
+    unsafe { block.add(PAGE).write_volatile(1) };
+    OK
+}
+
+fn underrun_into_the_guard(_: &Request) -> Answer {
+    let block = block(PAGE);
+    unsafe { block.wrapping_sub(1).write_volatile(1) };
+    OK
+}
+
+/// A small block guards its start or its end; of two, one has room before it.
+fn underrun_seen_at_free(_: &Request) -> Answer {
+    let (first, second) = (block(64), block(64));
+    let at_end = if (first as usize).is_multiple_of(PAGE) {
+        second
+    } else {
+        first
+    };
+    unsafe { at_end.wrapping_sub(1).write_volatile(1) };
+    free(first);
+    free(second);
+    OK
+}
+
+fn use_after_free(request: &Request) -> Answer {
+    let block = block(64);
+    free(block);
+    let byte = unsafe { block.read_volatile() };
+    request.answer(byte.into())
+}
+
+fn leak(_: &Request) -> Answer {
+    let _ = block(100);
+    OK
+}
+
+fn irp_freed_as_pool(_: &Request) -> Answer {
+    unsafe {
+        let irp = IoAllocateIrp(1, 0);
+        ExFreePool(irp.cast());
+        wdk_sys::ntddk::IoFreeIrp(irp);
+    }
+    OK
+}
+
+fn quota_at_dispatch(_: &Request) -> Answer {
+    let flags = NON_PAGED | USE_QUOTA;
+    let block = at_irql(DISPATCH, || unsafe { ExAllocatePool2(flags, 64, TAG) });
+    if !block.is_null() {
+        free(block.cast());
+    }
+    OK
+}
+
+fn free_with_another_tag(_: &Request) -> Answer {
+    let block = block(64);
+    unsafe { ExFreePoolWithTag(block.cast(), TAG ^ 1) };
+    OK
+}
+
+fn bad_flags(request: &Request) -> Answer {
+    let (flags, tag) = match request.variant {
+        0 => (NON_PAGED | PAGED, TAG),
+        1 => (0, TAG),
+        _ => (NON_PAGED, 0),
+    };
+    unsafe {
+        let block = ExAllocatePool2(flags, 64, tag);
+        if !block.is_null() {
+            ExFreePool(block);
+        }
+    }
+    OK
+}
+
+fn uninitialised_output(request: &Request) -> Answer {
+    unsafe {
+        let bytes = request.output_length;
+        let block = ExAllocatePool2(NON_PAGED | UNINITIALIZED, bytes as SIZE_T, TAG).cast::<u8>();
+        ptr::copy_nonoverlapping(block, request.buffer(), bytes);
+        free(block);
+        Answer::Bytes(bytes)
+    }
+}
+
+fn paged_memory_at_dispatch(request: &Request) -> Answer {
+    let block = paged(64);
+    let byte = at_irql(DISPATCH, || unsafe { block.read_volatile() });
+    free(block);
+    request.answer(byte.into())
+}
+
+fn executable_pool(_: &Request) -> Answer {
+    unsafe {
+        let block = ExAllocatePool2(NON_PAGED_EXECUTE, 64, TAG);
+        if !block.is_null() {
+            ExFreePool(block);
+        }
+    }
+    OK
+}
