@@ -12,7 +12,7 @@ fn check_region(host: &Host, address: u64, code: &'static str) {
         let message = format!("push lock {address:#x} used outside of a critical region");
         host.violation("V098", code, message);
     }
-    if address % 8 != 0 {
+    if !address.is_multiple_of(8) {
         host.violation(
             "V099",
             "C4/0xE1",
