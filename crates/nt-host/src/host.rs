@@ -230,6 +230,7 @@ impl Host {
     /// Everything that the judge has found so far.
     #[must_use]
     pub fn report(&self) -> Report {
+        crate::dma::report_faults(self);
         self.judge.report()
     }
 

@@ -56,6 +56,8 @@ mod remove_lock;
 mod runtime;
 mod status;
 mod sync;
+#[cfg(test)]
+mod testbed;
 mod thread;
 
 pub use call::Stopped;

@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::PAGE_SIZE;
 use crate::frames::{FrameAllocator, FrameList, FrameRange, FrameRequest, NotAllocated};
 use crate::run_map::RunMap;
 
@@ -285,6 +286,18 @@ impl Machine {
         self.file
             .write_all_at(bytes, address)
             .map_err(|_| Hole(address))
+    }
+
+    /// Zeroes frames.
+    ///
+    /// # Errors
+    ///
+    /// [`Hole`] at the first frame that is no memory; those before it are zeroed.
+    pub fn zero(&self, frames: &FrameList) -> Result<(), Hole> {
+        let zeros = [0; PAGE_SIZE as usize];
+        frames
+            .frames()
+            .try_for_each(|frame| self.write_physical(frame * PAGE_SIZE, &zeros))
     }
 
     /// Notes that frames are used with a cache type; several users of one type are fine.

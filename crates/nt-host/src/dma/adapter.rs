@@ -16,7 +16,7 @@ use crate::memory::stacks::Stack;
 use crate::thread::{DISPATCH, PASSIVE};
 use crate::{access, lock};
 
-/// `PCIBus` of INTERFACE_TYPE.
+/// `PCIBus` of `INTERFACE_TYPE`.
 const PCI_BUS: u32 = 5;
 const PAGE: u32 = 4096;
 

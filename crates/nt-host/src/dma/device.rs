@@ -5,15 +5,11 @@ use std::sync::Arc;
 use nt_machine::{BusMaster, FaultKind, IoDomain, IommuFault};
 
 use crate::host::Host;
-use crate::layout::device;
-use crate::{access, lock};
+use crate::{Device, lock};
 
 /// Whether the address is that of a physical device object.
 pub(crate) fn is_pdo(host: &Host, address: u64) -> bool {
-    let object = host.heap.place_of(address).is_some_and(|place| {
-        place.base == address && place.kind == "device object" && !place.freed
-    });
-    object && access::read::<u32>(address + device::FLAGS) & device::BUS_ENUMERATED != 0
+    host.devices.is_pdo(address)
 }
 
 /// The logical addresses of the device behind that PDO.
@@ -33,6 +29,16 @@ pub(crate) fn domain(host: &Host, pdo: u64) -> Arc<IoDomain> {
 /// The bus master of the device behind that PDO: it knows logical addresses alone.
 pub(crate) fn bus_master(host: &Host, pdo: u64) -> BusMaster {
     BusMaster::new(domain(host, pdo), host.options.dma.address_bits)
+}
+
+impl Device {
+    /// The bus master behind this device: it knows logical addresses and nothing else.
+    ///
+    /// What it is refused shows in the host's report.
+    #[must_use]
+    pub fn bus_master(&self) -> BusMaster {
+        bus_master(&self.host, self.pdo())
+    }
 }
 
 /// Turns accesses that were refused since the last call into violations.

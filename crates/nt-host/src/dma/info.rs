@@ -13,7 +13,7 @@ extern "win64" fn get_dma_alignment(adapter: u64) -> u32 {
     u32::from(find(&current(), adapter).is_some())
 }
 
-/// Fills DMA_ADAPTER_INFO: version 1 is the only one.
+/// Fills `DMA_ADAPTER_INFO`: version 1 is the only one.
 extern "win64" fn get_dma_adapter_info(adapter: u64, info: u64) -> u32 {
     let Some(adapter) = find(&current(), adapter) else {
         return NtStatus::INVALID_PARAMETER.0;
@@ -29,7 +29,7 @@ extern "win64" fn get_dma_adapter_info(adapter: u64, info: u64) -> u32 {
     NtStatus::SUCCESS.0
 }
 
-/// Fills DMA_TRANSFER_INFO of version 1 or 2.
+/// Fills `DMA_TRANSFER_INFO` of version 1 or 2.
 extern "win64" fn get_dma_transfer_info(
     adapter: u64,
     mdl: u64,

@@ -14,9 +14,9 @@ use crate::status::NtStatus;
 use crate::thread::DISPATCH;
 use crate::{access, lock};
 
-/// Bytes of SCATTER_GATHER_LIST before its elements.
+/// Bytes of `SCATTER_GATHER_LIST` before its elements.
 const HEADER: u64 = 16;
-/// Bytes of SCATTER_GATHER_ELEMENT.
+/// Bytes of `SCATTER_GATHER_ELEMENT`.
 const ELEMENT: u64 = 24;
 /// `DEVICE_OBJECT.CurrentIrp`.
 const CURRENT_IRP: u64 = 32;

@@ -15,12 +15,14 @@ mod device;
 mod info;
 mod lists;
 mod table;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod vectors;
 
 use adapter::Adapter;
 use buffers::Memory;
-pub(crate) use device::{bus_master, report_faults};
+pub(crate) use device::report_faults;
 
 const START_DEVICE: u8 = 0;
 const REMOVE_DEVICE: u8 = 2;
@@ -88,7 +90,6 @@ impl DmaState {
 
 /// A PnP request has been handled by the whole stack of the device `pdo`: judges adapters kept over STOP or REMOVE.
 pub(crate) fn pnp_completed(host: &Arc<Host>, pdo: u64, minor: u8) {
-    device::report_faults(host);
     let name = match minor {
         START_DEVICE => {
             lock(&host.dma.removed).remove(&pdo);
@@ -114,7 +115,6 @@ pub(crate) fn pnp_completed(host: &Arc<Host>, pdo: u64, minor: u8) {
 
 /// The driver's Unload has returned: reports what it has not given back.
 pub(crate) fn driver_unloaded(host: &Arc<Host>) {
-    device::report_faults(host);
     for adapter in host.dma.live() {
         let detail = format!("{:#x}, {} address bits", adapter.address, adapter.bits());
         host.violation_at("V132", "E6/0x18", detail.clone(), adapter.stack.to_vec());

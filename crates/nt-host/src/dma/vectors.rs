@@ -142,7 +142,7 @@ extern "win64" fn free_common_buffer_vector(adapter: u64, vector: u64) {
     drop(gone.memory);
 }
 
-/// What DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION entries ask for.
+/// What `DMA_COMMON_BUFFER_EXTENDED_CONFIGURATION` entries ask for.
 struct Configuration {
     range: IoRange,
     section: Option<(u64, u64)>,

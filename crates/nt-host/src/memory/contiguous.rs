@@ -35,7 +35,7 @@ struct Request {
     specified: bool,
 }
 
-/// The machine's cache type for a MEMORY_CACHING_TYPE.
+/// The machine's cache type for a `MEMORY_CACHING_TYPE`.
 pub(crate) const fn cache_type(value: u32) -> Option<CacheType> {
     match value {
         0 => Some(CacheType::NonCached),

@@ -159,8 +159,11 @@ pub(crate) fn unlock(host: &Arc<Host>, mut mdl: Mdl) {
 pub(crate) fn process_exiting(host: &Arc<Host>, process: &Arc<ProcessObject>) {
     for (mdl, lock) in process.memory.take_locks() {
         let message = format!(
-            "process {} ({}) ends with {} pages locked by MDL {mdl:#x}",
-            process.id, process.name, lock.pages
+            "process {} ({}) ends with {} pages of {} allocations locked by MDL {mdl:#x}",
+            process.id,
+            process.name,
+            lock.pages,
+            lock.regions.len()
         );
         host.violation_at("V122", "76", message, lock.stack.to_vec());
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use nt_machine::{Arena, FrameList, FrameRequest, Machine};
+use nt_machine::{Arena, FrameList, FrameRequest, Machine, PAGE_SIZE};
 
 use crate::export::Export;
 use crate::fault::Finding;
@@ -25,6 +25,8 @@ mod numa;
 mod pages;
 pub(crate) mod pool;
 pub(crate) mod stacks;
+#[cfg(test)]
+mod tests;
 mod user;
 
 pub(crate) use user::ProcessMemory;
@@ -230,15 +232,42 @@ pub(crate) fn explain_fault(host: &Host, address: u64) -> Option<Finding> {
                 message,
             })
         }
-        None if host.memory.arena.contains(address) => {
-            let message = "a kernel mapping that is gone, or never was".to_owned();
-            Some(Finding {
-                rule: "V013",
-                code: "50",
-                message,
-            })
-        }
+        None if host.memory.arena.contains(address) => Some(explain_mapping(host, address)),
         None => None,
+    }
+}
+
+/// An access near the system mapping of an MDL, or where no mapping is.
+fn explain_mapping(host: &Host, address: u64) -> Finding {
+    let near = |(mapped, state): (u64, &MdlState)| {
+        let start = mapped / PAGE_SIZE * PAGE_SIZE;
+        let end = start + state.frames.pages() * PAGE_SIZE;
+        (address + PAGE_SIZE >= start && address < end + PAGE_SIZE)
+            .then(|| (mapped, state.frames.pages() * PAGE_SIZE, state.origin))
+    };
+    let mdls = lock(&host.memory.mdls);
+    let views = mdls
+        .values()
+        .filter_map(|state| Some((state.system_view?.0, state)));
+    let Some((mapped, bytes, origin)) = views.filter_map(near).next() else {
+        let message = "a kernel mapping that is gone, or never was".to_owned();
+        return Finding {
+            rule: "V013",
+            code: "50",
+            message,
+        };
+    };
+    // Whoever runs past pages that came with an MDL has most likely not looked how many came.
+    let rule = if matches!(origin, Origin::Pages(_)) {
+        "V131"
+    } else {
+        "V010"
+    };
+    let message = format!("outside of the mapping at {mapped:#x}, {bytes} bytes");
+    Finding {
+        rule,
+        code: "50",
+        message,
     }
 }
 

@@ -11,7 +11,7 @@ extern "win64" fn ke_query_highest_node_number() -> u64 {
     current().machine().nodes().saturating_sub(1) as u64
 }
 
-/// Writes a GROUP_AFFINITY (mask, group, three reserved words) and the number of processors.
+/// Writes a `GROUP_AFFINITY` (mask, group, three reserved words) and the number of processors.
 extern "win64" fn ke_query_node_active_affinity(node: u16, affinity: u64, count: u64) {
     let exists = usize::from(node) < current().machine().nodes();
     let processors = if exists { PROCESSORS } else { 0 };

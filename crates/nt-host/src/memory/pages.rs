@@ -117,11 +117,8 @@ fn allocate(host: &Arc<Host>, request: Request) -> u64 {
         host.memory.give_back(&frames);
         return 0;
     }
-    if request.flags & DONT_ZERO == 0 {
-        for frame in frames.frames() {
-            drop(machine.write_physical(frame * PAGE_SIZE, &[0; PAGE_SIZE as usize]));
-        }
-    }
+    let zeroed = request.flags & DONT_ZERO != 0 || machine.zero(&frames).is_ok();
+    debug_assert!(zeroed, "frames of the machine can be written");
     let bytes = if full {
         request.total
     } else {

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use nt_machine::{
-    Arena, CacheType, FrameList, FrameRequest, Machine, MapOptions, PAGE_SIZE, pages_for,
-};
+use nt_machine::{Arena, CacheType, FrameList, FrameRequest, Machine, MapOptions, pages_for};
 
 use super::MemoryState;
 use super::stacks::Stack;
@@ -84,12 +82,7 @@ impl ProcessMemory {
         let machine = self.arena.machine();
         let frames = machine.allocate_pieces(&FrameRequest::anywhere(pages_for(length.max(1))));
         let frames = frames.ok_or(NtStatus::NO_MEMORY)?;
-        let zeros = [0; PAGE_SIZE as usize];
-        for frame in frames.frames() {
-            machine
-                .write_physical(frame * PAGE_SIZE, &zeros)
-                .map_err(|_| NtStatus::NO_MEMORY)?;
-        }
+        machine.zero(&frames).map_err(|_| NtStatus::NO_MEMORY)?;
         machine
             .use_cache(&frames, CacheType::Cached)
             .map_err(|_| NtStatus::NO_MEMORY)?;

@@ -155,7 +155,13 @@ impl Processes {
             .cloned()
     }
 
-    fn add(&self, host: &Host, name: &str, is_32_bit: bool) -> io::Result<Arc<ProcessObject>> {
+    /// A new process.
+    pub(crate) fn add(
+        &self,
+        host: &Host,
+        name: &str,
+        is_32_bit: bool,
+    ) -> io::Result<Arc<ProcessObject>> {
         let id = self.next_id.fetch_add(4, Ordering::SeqCst);
         let process = ProcessObject::new(&host.heap, &host.memory, id, name, is_32_bit)?;
         let process = Arc::new(process);
