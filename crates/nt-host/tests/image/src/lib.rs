@@ -6,6 +6,7 @@
     reason = "names of the system; GUIDs as numbers"
 )]
 
+mod memory;
 mod request;
 mod system;
 

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use crate::memory;
 use crate::system::*;
 use crate::{EVENT, EXITS, HELD, MUTEX, PUSH, REMOVE_LOCK, RUNDOWN, SPIN_A, SPIN_B, extension};
 
@@ -174,6 +175,11 @@ pub extern "C" fn device_control(device: u64, irp: u64) -> u32 {
             core::arch::asm!("cli");
         },
         0x826 => return complete(irp, PENDING, 0),
+        0x840 => {
+            memory::request(device, irp, 0x840);
+            return complete(irp, SUCCESS, 8);
+        }
+        number if memory::request(device, irp, number) => {}
         _ => return complete(irp, INVALID, 0),
     }
     complete(irp, SUCCESS, 0)
