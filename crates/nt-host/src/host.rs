@@ -59,12 +59,17 @@ impl From<NtStatus> for HostError {
     }
 }
 
+/// Calls left until something happens, and what.
+type Interruption = (u64, Box<dyn FnOnce() + Send>);
+
 /// One simulated system.
 pub struct Host {
     judge: Judge,
     faults: Faults,
     calls: Vec<AtomicU64>,
     dead: AtomicBool,
+    interruption_set: AtomicBool,
+    interruption: Mutex<Option<Interruption>>,
     stop_reason: Mutex<Option<String>>,
     pub(crate) options: Options,
     pub(crate) machine: Arc<Machine>,
@@ -182,6 +187,8 @@ impl HostBuilder {
             faults: Faults::default(),
             calls: calls.collect(),
             dead: AtomicBool::new(false),
+            interruption_set: AtomicBool::new(false),
+            interruption: Mutex::new(None),
             stop_reason: Mutex::new(None),
             dma: DmaState::new(&self.options.dma),
             options: self.options,
@@ -262,10 +269,40 @@ impl Host {
         self.dead.load(Ordering::SeqCst)
     }
 
+    /// Runs `work` on another thread when the driver makes its `n`-th call from now (from 1), before the
+    /// routine runs: a process that dies, a handle that closes, at any point of the driver.
+    ///
+    /// The driver goes on when `work` has ended, or after 50 ms: it may be waiting for the driver.
+    pub fn at_call(&self, n: u64, work: impl FnOnce() + Send + 'static) {
+        *lock(&self.interruption) = Some((n, Box::new(work)));
+        self.interruption_set.store(true, Ordering::SeqCst);
+    }
+
     /// Counts a call of the routine at that index of the table.
     pub(crate) fn count_call(&self, index: usize) {
         if let Some(count) = self.calls.get(index) {
             count.fetch_add(1, Ordering::Relaxed);
+        }
+        if self.interruption_set.load(Ordering::Relaxed) {
+            self.interrupt();
+        }
+    }
+
+    fn interrupt(&self) {
+        let due = {
+            let mut interruption = lock(&self.interruption);
+            let is_due = interruption.as_mut().is_some_and(|(left, _)| {
+                *left = left.saturating_sub(1);
+                *left == 0
+            });
+            if is_due { interruption.take() } else { None }
+        };
+        let Some((_, work)) = due else { return };
+        self.interruption_set.store(false, Ordering::SeqCst);
+        let running = std::thread::spawn(work);
+        let deadline = std::time::Instant::now() + Duration::from_millis(50);
+        while !running.is_finished() && std::time::Instant::now() < deadline {
+            std::thread::yield_now();
         }
     }
 
@@ -370,9 +407,4 @@ pub(crate) fn current() -> Arc<Host> {
             reason: "no host runs on this thread".to_owned(),
         })),
     }
-}
-
-/// The stack to keep with something that the driver allocates.
-pub(crate) fn allocation_stack() -> Vec<StackFrame> {
-    current_stack()
 }

@@ -35,9 +35,6 @@ pub(crate) struct RemoveLocks {
 }
 
 impl RemoveLocks {
-    /// A request enters a dispatch routine.
-    pub(crate) fn dispatch_entered(&self, _request: u64) {}
-
     /// A dispatch routine has returned: a request that is over may hold no lock any more.
     pub(crate) fn dispatch_returned(&self, host: &Host, request: u64, status: u32) {
         if status == NtStatus::PENDING.0 || host.irps.at(request).is_some() {
@@ -51,9 +48,6 @@ impl RemoveLocks {
             host.violation("V294", "RemoveLockRelease", message);
         }
     }
-
-    /// A request is about to be completed by its driver.
-    pub(crate) fn completing(&self, _request: u64) {}
 
     /// A driver with a remove lock has to hold it while it forwards a request.
     pub(crate) fn forwarding(&self, host: &Host, from: u64, request: u64) {

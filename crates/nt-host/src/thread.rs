@@ -272,6 +272,7 @@ pub(crate) fn set_irql(irql: u8) -> u8 {
 }
 
 /// Changes the IRQL for the time of `work`, on the host's behalf.
+#[cfg(test)]
 pub(crate) fn at_irql<T>(irql: u8, work: impl FnOnce() -> T) -> T {
     let before = set_irql(irql);
     let result = work();

@@ -218,6 +218,31 @@ fn many_threads_in_one_driver_disturb_nobody() {
 }
 
 #[test]
+fn opener_killed_at_any_call_of_another_process_leaves_nothing() {
+    for nth in 1..30 {
+        let Running {
+            host,
+            driver,
+            device,
+            process,
+            file,
+        } = run(0);
+        let other = host.create_process("other.exe").unwrap();
+        let copy = file.duplicate(&other).unwrap();
+        let victim = process.clone();
+        host.at_call(nth, move || victim.exit().unwrap());
+        let sent = copy.device_control(code(0x81B), &[1; 16], &mut [0; 16]);
+        assert_eq!(sent.unwrap().status, NtStatus::SUCCESS);
+        process.exit().unwrap();
+        copy.close().unwrap();
+        drop(file);
+        device.remove().unwrap();
+        driver.unload().unwrap();
+        assert!(host.report().is_clean(), "call {nth}: {}", host.report());
+    }
+}
+
+#[test]
 fn dead_host_when_called_again_refuses() {
     let running = run(0);
     assert!(matches!(running.control(0x81A), Err(HostError::Stopped(_))));

@@ -76,14 +76,25 @@ pub(crate) fn dispatch(
         complete_later(host, request);
         return Ok(NtStatus::PENDING.0);
     }
+    check_cancel_routine(host, request);
     complete::complete(host, request)?;
     Ok(result)
+}
+
+/// Nobody above may make a request cancellable that lower drivers have.
+fn check_cancel_routine(host: &Host, request: &Irp) {
+    if read::<u64>(request.address + irp::CANCEL_ROUTINE) != 0 {
+        let name = check::name_of(request.major, request.minor);
+        let message = format!("{name} got a cancel routine while the bus driver has it");
+        host.violation("V228", "C9/0x229", message);
+    }
 }
 
 fn complete_later(host: &Arc<Host>, request: &Arc<Irp>) {
     let (host, request) = (Arc::clone(host), Arc::clone(request));
     std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(1));
+        check_cancel_routine(&host, &request);
         // A stopped driver is in the report already.
         drop(complete::complete(&host, &request));
     });

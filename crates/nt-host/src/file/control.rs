@@ -162,6 +162,7 @@ impl File {
     /// [`HostError::Stopped`] if the driver did not come back.
     pub fn begin(&self, control: &Control<'_>) -> Result<Pending, HostError> {
         self.check_open()?;
+        let _active = self.process.enter();
         thread::in_process(&self.process, || {
             transfer::device_control(&self.host, &self.process, &self.file, control)
         })
@@ -174,6 +175,7 @@ impl File {
     /// As for [`File::device_control`].
     pub fn read(&self, bytes: &mut [u8], offset: u64) -> Result<IoResult, HostError> {
         self.check_open()?;
+        let _active = self.process.enter();
         let pending = thread::in_process(&self.process, || {
             transfer::read(&self.host, &self.process, &self.file, bytes.len(), offset)
         })?;
@@ -187,6 +189,7 @@ impl File {
     /// As for [`File::device_control`].
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<IoResult, HostError> {
         self.check_open()?;
+        let _active = self.process.enter();
         let pending = thread::in_process(&self.process, || {
             transfer::write(&self.host, &self.process, &self.file, bytes, offset)
         })?;

@@ -80,6 +80,7 @@ pub(crate) fn open(
     let file = Arc::new(create_object(host, pdo, name, access)?);
     lock(&host.files.open).insert(file.address(), Arc::clone(&file));
     host.objects.insert(file.address(), Kind::File);
+    let active = process.enter();
     let sent = thread::in_process(process, || {
         send_file_request(host, process, &file, major::CREATE, access)
     });
@@ -87,6 +88,7 @@ pub(crate) fn open(
         Ok(status) if status.is_success() => {
             file.handles.store(1, Ordering::SeqCst);
             let handle = process.add_handle(Arc::clone(&file));
+            drop(active);
             Ok(File::new(
                 Arc::clone(host),
                 Arc::clone(process),

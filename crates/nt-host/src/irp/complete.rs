@@ -179,7 +179,6 @@ fn complete_from_driver(host: &Arc<Host>, address: u64) -> Result<(), Stopped> {
     if status == NtStatus::PENDING {
         return Err(host.die("V188 (C9/0x06): completed with STATUS_PENDING"));
     }
-    host.remove_locks.completing(address);
     complete(host, &request)
 }
 
@@ -197,6 +196,7 @@ fn judge(host: &Arc<Host>, request: &Arc<Irp>, status: NtStatus, cancel: u64) {
         host.violation("V193", "C9/0x0E", message);
     }
     ownership(host, request, &name);
+    unsent_completion_routine(host, request, &name);
     let information: u64 = read(request.address + irp::INFORMATION);
     let state = lock(&request.state);
     let problem = information_problem(&state, request, status, information);
@@ -214,6 +214,22 @@ fn judge(host: &Arc<Host>, request: &Arc<Irp>, status: NtStatus, cancel: u64) {
         let message = "completed by a driver that registered no provider";
         host.violation("V222", "C9/0x220", message);
         host.violation("V292", "WmiForward", message);
+    }
+}
+
+/// A completion routine was set for a request that is then completed instead of sent.
+fn unsent_completion_routine(host: &Host, request: &Irp, name: &str) {
+    let location: i8 = read(request.address + irp::CURRENT_LOCATION);
+    if location < 2 {
+        return;
+    }
+    let next = request.location(location - 1);
+    if read::<u64>(next + stack::COMPLETION_ROUTINE) != 0
+        && read::<u8>(next + stack::CONTROL) & 0xE0 != 0
+    {
+        let message =
+            format!("{name} completed after a completion routine was set for the next driver");
+        host.violation("V288", "C4/0x4100F", message);
     }
 }
 

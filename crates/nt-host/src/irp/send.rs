@@ -80,7 +80,6 @@ fn dispatch(
             let minor: u8 = read(location + stack::MINOR);
             let context = format!("dispatch of {}", check::name_of(function, minor));
             let arguments = [device, request.address];
-            host.remove_locks.dispatch_entered(request.address);
             let value = host.call_driver(Entry::Dispatch, &context, routine, &arguments)?;
             host.remove_locks
                 .dispatch_returned(host, request.address, value as u32);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use super::{ProcessObject, ThreadObject, notify};
 use crate::call::Stopped;
@@ -9,11 +10,13 @@ use crate::host::Host;
 use crate::irp::{cancel, check};
 use crate::{lock, thread};
 
-/// Ends the process. A second call does nothing.
+/// Ends the process. A second call waits for the first.
 pub(crate) fn exit(host: &Arc<Host>, process: &Arc<ProcessObject>) -> Result<(), Stopped> {
     if process.exiting.swap(true, Ordering::SeqCst) {
-        return Ok(());
+        return wait_until(host, || process.has_exited());
     }
+    // A thread that is inside the system ends when it comes back: the last one ends the process.
+    wait_until(host, || process.active.load(Ordering::SeqCst) == 0)?;
     thread::in_process(process, || {
         notify::exited(host, process)?;
         for thread in process.all_threads() {
@@ -31,6 +34,20 @@ pub(crate) fn exit(host: &Arc<Host>, process: &Arc<ProcessObject>) -> Result<(),
         host.processes.reference_dropped(host, process.address());
     }
     crate::file::run_deferred(host)
+}
+
+fn wait_until(host: &Host, done: impl Fn() -> bool) -> Result<(), Stopped> {
+    let deadline = Instant::now() + host.options.watchdog;
+    while !done() {
+        host.check_alive()?;
+        if Instant::now() > deadline {
+            let message = "the exit of a process does not end";
+            host.violation("V308", "hang", message);
+            return Err(host.die(message));
+        }
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 fn close_handles(host: &Arc<Host>, process: &Arc<ProcessObject>) -> Result<(), Stopped> {

@@ -34,6 +34,8 @@ pub(crate) struct ProcessObject {
     object: GuardedBlock,
     exiting: AtomicBool,
     exited: AtomicBool,
+    /// Calls of its threads into the system that have not returned.
+    active: AtomicU64,
     /// It runs 32-bit code.
     pub(crate) is_32_bit: bool,
     /// Its address space, the memory half's.
@@ -59,6 +61,7 @@ impl ProcessObject {
             object: heap.allocate("process object", OBJECT_SIZE)?,
             exiting: AtomicBool::new(false),
             exited: AtomicBool::new(false),
+            active: AtomicU64::new(0),
             is_32_bit,
             memory: ProcessMemory::new(memory)?,
             handles: Mutex::default(),
@@ -80,6 +83,12 @@ impl ProcessObject {
     /// Whether its address space is gone.
     pub(crate) fn has_exited(&self) -> bool {
         self.exited.load(Ordering::SeqCst)
+    }
+
+    /// A thread of it calls into the system: the process does not end before the call has returned.
+    pub(crate) fn enter(&self) -> ActiveCall<'_> {
+        self.active.fetch_add(1, Ordering::SeqCst);
+        ActiveCall(self)
     }
 
     /// Enters a file in the handle table.
@@ -112,6 +121,15 @@ impl ProcessObject {
 
     fn adopt(&self, thread: &Arc<ThreadObject>) {
         lock(&self.threads).insert(thread.address(), Arc::clone(thread));
+    }
+}
+
+/// A call of a process's thread into the system.
+pub(crate) struct ActiveCall<'a>(&'a ProcessObject);
+
+impl Drop for ActiveCall<'_> {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
