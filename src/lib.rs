@@ -5,15 +5,15 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`driver`] | what the system asks of the driver, and who answers |
-//! | [`device`] | a device: Plug and Play, its parameters, what it holds while it is started |
-//! | [`file`] | an open of a device: its registrations, and in which process they are mapped |
-//! | [`dispatch`] | control codes: from bytes to a handler and back, a file per family |
-//! | [`memory`] | what a registration is, and where its memory comes from |
+//! | `driver` | what the system asks of the driver, and who answers |
+//! | `device` | a device: Plug and Play, its parameters, what it holds while it is started |
+//! | `file` | an open of a device: its registrations, and in which process they are mapped |
+//! | `dispatch` | control codes: from bytes to a handler and back, a file per family |
+//! | `memory` | what a registration is, and where its memory comes from |
 //!
 //! There is no `unsafe` here: everything that touches the kernel is in `wdm`. Nothing here panics.
 
-#![no_std]
+#![cfg_attr(windows, no_std)]
 #![cfg(windows)]
 #![forbid(unsafe_code)]
 

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | [`entry`] | the driver: `DriverEntry`, `AddDevice`, dispatch, unload |
 //! | [`device`], [`interface`], [`registry_value`] | device objects, device interfaces, parameters |
-//! | [`irp`], [`pnp`], [`control`], [`file`] | requests: the obligation, and what each family of them asks |
+//! | [`irp`], [`pnp`], [`control`], [`mod@file`] | requests: the obligation, and what each family of them asks |
 //! | [`remove_lock`], [`mutex`], [`rundown`], [`event`] | who may be where, and who waits for whom |
 //! | [`process`] | referenced processes, running inside one, and noticing the end of one |
 //! | [`pool`], [`list`] | fallible owners of nonpaged pool |
