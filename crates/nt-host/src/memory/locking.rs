@@ -68,7 +68,7 @@ pub(crate) fn lock_pages(
     let user = address < USER_LIMIT;
     let violation = Raise::access(address, write);
     let end = address.checked_add(length).ok_or(violation)?;
-    if (mode == USER_MODE && end > USER_LIMIT) || (user && end > USER_LIMIT) {
+    if end > USER_LIMIT && (user || mode == USER_MODE) {
         return Err(violation);
     }
     let process = host.current_process();

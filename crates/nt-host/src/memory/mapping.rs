@@ -125,7 +125,7 @@ fn map_system(host: &Arc<Host>, address: u64, request: &Request) -> Option<u64> 
     mdl.set_flags(MAPPED, 0);
     mdl.set_system_address(mapped);
     with_state(host, &mdl, |state| {
-        state.system_view = Some((mapped, cache))
+        state.system_view = Some((mapped, cache));
     });
     Some(mapped)
 }

@@ -225,9 +225,9 @@ extern "win64" fn io_allocate_mdl(
 /// Makes the MDL the request's, or the last of its chain.
 fn link(request: u64, mdl: u64, secondary: bool) {
     let mut slot = request + irp::MDL_ADDRESS;
-    while secondary {
+    loop {
         let next: u64 = access::read(slot);
-        if next == 0 {
+        if !secondary || next == 0 {
             break;
         }
         slot = next;

@@ -246,10 +246,10 @@ fn explain_mapping(host: &Host, address: u64) -> Finding {
             .then(|| (mapped, state.frames.pages() * PAGE_SIZE, state.origin))
     };
     let mdls = lock(&host.memory.mdls);
-    let views = mdls
+    let mut views = mdls
         .values()
         .filter_map(|state| Some((state.system_view?.0, state)));
-    let Some((mapped, bytes, origin)) = views.filter_map(near).next() else {
+    let Some((mapped, bytes, origin)) = views.find_map(near) else {
         let message = "a kernel mapping that is gone, or never was".to_owned();
         return Finding {
             rule: "V013",
@@ -290,14 +290,13 @@ pub(crate) fn driver_unloaded(host: &Arc<Host>) {
     for block in host.memory.blocks.all() {
         let kind = block.kind.name();
         let mut detail = block.describe();
-        match &block.kind {
-            Kind::Pool { tag, paged } => {
-                pool += 1;
-                bytes += block.size;
-                let of = if *paged { "paged" } else { "nonpaged" };
-                detail = format!("{detail}, {of}, tag {}", pool::tag_name(*tag));
-            }
-            _ => host.violation_at("V132", "C4/0x62", detail.clone(), block.stack.to_vec()),
+        if let Kind::Pool { tag, paged } = &block.kind {
+            pool += 1;
+            bytes += block.size;
+            let of = if *paged { "paged" } else { "nonpaged" };
+            detail = format!("{detail}, {of}, tag {}", pool::tag_name(*tag));
+        } else {
+            host.violation_at("V132", "C4/0x62", detail.clone(), block.stack.to_vec());
         }
         host.leak(kind, detail, block.stack.to_vec());
     }

@@ -185,7 +185,7 @@ fn collect(host: &Arc<Host>, request: &Request) -> FrameList {
             boundary: 0,
             node: local.then_some(node),
             strict: local && request.flags & LOCAL_NODE_ONLY != 0,
-            reserve: highest <= u64::from(u32::MAX),
+            reserve: u32::try_from(highest).is_ok(),
         };
         match next(host, &part) {
             Some(run) => frames.push(run),

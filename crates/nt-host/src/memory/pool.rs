@@ -173,7 +173,7 @@ fn check_request(host: &Arc<Host>, request: &Request) -> bool {
         host.violation("V001", "C4/0x00", "zero bytes");
         return false;
     }
-    let one_type = (request.flags & POOL_TYPES).count_ones() == 1;
+    let one_type = (request.flags & POOL_TYPES).is_power_of_two();
     if request.tag == 0 || !one_type || request.flags & 0xFFFF_FFFF & !KNOWN != 0 {
         let message = format!("flags {:#x}, tag {:#x}", request.flags, request.tag);
         host.violation("V024", "C4/0x16", message);
@@ -197,7 +197,11 @@ fn place(host: &Arc<Host>, request: &Request) -> Option<u64> {
     };
     // Every other small block guards its start instead of its end.
     let small = request.bytes < PAGE_SIZE;
-    let at_end = small && memory.turn.fetch_add(1, Ordering::Relaxed) % 2 == 0;
+    let at_end = small
+        && memory
+            .turn
+            .fetch_add(1, Ordering::Relaxed)
+            .is_multiple_of(2);
     let layout = if at_end {
         Layout::End(align)
     } else {
@@ -347,10 +351,11 @@ pub(crate) fn check_views(host: &Arc<Host>, block: &Block) {
 }
 
 fn describe(block: &Block) -> String {
-    match &block.kind {
-        Kind::Pool { tag, .. } => format!("{}, tag {}", block.describe(), tag_name(*tag)),
-        _ => block.describe(),
+    let words = block.describe();
+    if let Kind::Pool { tag, .. } = &block.kind {
+        return format!("{words}, tag {}", tag_name(*tag));
     }
+    words
 }
 
 /// A tag as debuggers show it.
