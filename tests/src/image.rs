@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 /// A driver image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestImage {
-    /// The driver that ships.
+    /// The driver that ships, before a signature is put at its end.
     Sanproxy,
     /// A driver that does nothing: shows that the build kit builds others too.
     Minimal,
@@ -21,7 +21,7 @@ impl TestImage {
     pub fn path(self) -> PathBuf {
         let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
         target.join(match self {
-            Self::Sanproxy => "package/sanproxy.sys",
+            Self::Sanproxy => "driver/sanproxy.sys",
             Self::Minimal => "test-drivers/minimal.sys",
             Self::Faulty => "test-drivers/faulty.sys",
             Self::Panicking => "test-drivers/panicking.sys",

@@ -22,7 +22,7 @@ struct Driver {
 
 const SANPROXY: Driver = Driver {
     package: "sanproxy",
-    folder: "package",
+    folder: "driver",
     image: "sanproxy",
 };
 
@@ -45,7 +45,7 @@ const TEST_DRIVERS: [Driver; 3] = [
     },
 ];
 
-/// Sets up what is missing, builds the driver and puts the image at `target/package/sanproxy.sys`.
+/// Sets up what is missing, builds the driver and puts the image at `target/driver/sanproxy.sys`.
 pub(crate) fn run() -> Result<PathBuf> {
     setup::run()?;
     build(&SANPROXY)

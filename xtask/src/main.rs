@@ -1,12 +1,14 @@
 //! The project's commands: `cargo xtask --help` lists them.
 
 mod build;
+mod compare;
+mod package;
 mod process;
 mod setup;
 mod test;
 mod workspace;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -27,8 +29,17 @@ struct Arguments {
 enum Command {
     /// Install what a build needs (Rust target, Debian packages) and lay out the kit that stands for the WDK
     Setup,
-    /// Build the driver image into target/package/sanproxy.sys
+    /// Build the driver image into target/driver/sanproxy.sys
     Build,
+    /// Make the signed driver package in target/package: image, INF, catalogue, header, certificate, checksums
+    Package(package::Options),
+    /// Compare what two driver images import: fails and lists the differences if there are any
+    CompareImports {
+        /// An image
+        one: PathBuf,
+        /// Another
+        other: PathBuf,
+    },
     /// Run all tests: unit, property, image, end to end
     Test,
 }
@@ -40,6 +51,8 @@ fn main() -> ExitCode {
             println!("{}", image.display());
             ExitCode::SUCCESS
         }),
+        Command::Package(options) => package::run(&options).map(|()| ExitCode::SUCCESS),
+        Command::CompareImports { one, other } => compare::run(&one, &other),
         Command::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Packages of Debian and Ubuntu, each with what needs it.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 8] = [
     (
         "mingw-w64-common",
         "kernel headers, which wdk-sys makes its bindings from",
@@ -25,6 +25,8 @@ const PACKAGES: [(&str, &str); 6] = [
     ("clang", "the C header's tests"),
     ("g++", "the C header's tests"),
     ("g++-mingw-w64-x86-64", "the C header's tests"),
+    ("openssl", "the developer's test certificate"),
+    ("osslsigncode", "signatures of the driver and its catalogue"),
 ];
 
 /// Read by Cargo through `.cargo/config.toml`; Git does not track it, and Windows never has it.

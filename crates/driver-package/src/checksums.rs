@@ -1,0 +1,33 @@
+//! A list of checksums, as `sha256sum --check` reads it.
+
+use crate::authenticode::{Hash, flat_hash};
+
+/// One line a file, in the order given.
+#[must_use]
+pub fn list<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+    files
+        .into_iter()
+        .map(|(name, bytes)| format!("{}  {name}\n", hexadecimal(&flat_hash(bytes))))
+        .collect()
+}
+
+/// A hash as it is written.
+#[must_use]
+pub fn hexadecimal(hash: &Hash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn list_has_a_line_for_each_file() {
+        let text = list([("a", b"".as_slice()), ("b", b"abc".as_slice())]);
+        assert_eq!(
+            text,
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  a\n\
+             ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  b\n"
+        );
+    }
+}

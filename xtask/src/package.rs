@@ -1,0 +1,154 @@
+//! Makes the driver package, as a whole or not at all.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use driver_package::{
+    assemble::{Plan, Source, assemble},
+    signing::{KeyPair, Signer},
+    staging::Stage,
+    stamp::{Architecture, Version},
+};
+
+use crate::{
+    build,
+    process::{command, output},
+    workspace,
+};
+
+/// The stem of the package's files.
+const STEM: &str = "sanproxy";
+
+/// The INFs: file, and folder of the package that it makes installable.
+const SOURCES: [(&str, &str); 2] = [("sanproxy", ""), ("sanproxy-edu", "edu")];
+
+/// What the command line says about a package.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Package this unsigned image rather than building one
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Where the package goes [default: target/package]
+    #[arg(long, value_name = "FOLDER")]
+    output: Option<PathBuf>,
+    /// Sign with this certificate (PEM) rather than with a test certificate made for you
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate (PEM, without a password)
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+}
+
+/// Builds, stamps, checks, signs and verifies, then puts the package in its place.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let target = match &options.output {
+        Some(folder) => folder.clone(),
+        None => workspace::target().join("package"),
+    };
+    remove_on_interrupt(&target)?;
+    let image = match &options.image {
+        Some(image) => image.clone(),
+        None => build::run()?,
+    };
+    let plan = plan(&image)?;
+    let pair = key_pair(options)?;
+    let signer = Signer::new("osslsigncode", pair)?;
+    let stage = Stage::begin(&target, STEM)?;
+    assemble(&plan, &signer, stage.path())?;
+    stage.publish()?;
+    println!(
+        "{}: version {}, signed by {}",
+        target.display(),
+        plan.version,
+        signer.certificate().subject()
+    );
+    Ok(())
+}
+
+/// Ctrl-C leaves the previous package, and no half-made one beside it.
+fn remove_on_interrupt(target: &Path) -> Result<()> {
+    let folder = Stage::folder_of(target);
+    ctrlc::set_handler(move || {
+        // A program that is still signing may write once more: the next run removes what it leaves.
+        let _ = fs::remove_dir_all(&folder);
+        eprintln!("interrupted: the previous package is as it was");
+        std::process::exit(130);
+    })
+    .context("cannot watch for Ctrl-C")
+}
+
+fn plan(image: &Path) -> Result<Plan> {
+    let version = env!("CARGO_PKG_VERSION");
+    Ok(Plan {
+        image_name: format!("{STEM}.sys"),
+        image: read(image)?,
+        sources: SOURCES
+            .iter()
+            .map(|(stem, folder)| source(stem, folder))
+            .collect::<Result<_>>()?,
+        others: others()?,
+        architecture: Architecture::Amd64,
+        version: Version::parse(version).with_context(|| format!("{version} is no version"))?,
+        made: made()?,
+    })
+}
+
+fn source(stem: &str, folder: &str) -> Result<Source> {
+    let name = format!("inf/{stem}.inx");
+    let path = workspace::root().join(&name);
+    Ok(Source {
+        folder: folder.to_string(),
+        stem: stem.to_string(),
+        text: fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?,
+        name,
+    })
+}
+
+/// Files that go into the package as they are.
+fn others() -> Result<Vec<(String, Vec<u8>)>> {
+    let header = workspace::root().join("include/sanproxy.h");
+    if header.exists() {
+        Ok(vec![("sanproxy.h".to_string(), read(&header)?)])
+    } else {
+        Ok(Vec::new())
+    }
+}
+
+/// The time that the package bears: that of the sources, so that the same sources give the same package.
+fn made() -> Result<u64> {
+    if let Ok(text) = env::var("SOURCE_DATE_EPOCH") {
+        return text
+            .parse()
+            .with_context(|| format!("SOURCE_DATE_EPOCH is `{text}`, not a number of seconds"));
+    }
+    let commit = output(command("git", ["log", "-1", "--format=%ct"]));
+    if let Some(seconds) = commit.and_then(|text| text.trim().parse().ok()) {
+        return Ok(seconds);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    Ok(now.context("the clock is before 1970")?.as_secs())
+}
+
+fn key_pair(options: &Options) -> Result<KeyPair> {
+    match (&options.certificate, &options.key) {
+        (Some(certificate), Some(key)) => Ok(KeyPair {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        (None, None) => {
+            let folder = workspace::target().join("test-certificate");
+            Ok(KeyPair::of_developer(&folder, "openssl")?)
+        }
+        _ => bail!("--certificate and --key go together"),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
