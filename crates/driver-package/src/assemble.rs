@@ -84,10 +84,9 @@ pub enum PackageError {
 }
 
 fn lines(findings: &[Finding]) -> String {
-    findings
-        .iter()
-        .map(|finding| format!("\n  {finding}"))
-        .collect()
+    findings.iter().fold(String::new(), |text, finding| {
+        format!("{text}\n  {finding}")
+    })
 }
 
 /// Makes the package in `folder`, which exists and is empty, and verifies what it made.
@@ -107,7 +106,7 @@ pub fn assemble(plan: &Plan, signer: &Signer, folder: &Path) -> Result<(), Packa
     let unsigned = folder.join("unsigned");
     write(&unsigned, &plan.image)?;
     let image = folder.join(&plan.image_name);
-    signer.sign_image(&unsigned, &image)?;
+    signer.sign_image(&unsigned, &image, plan.made)?;
     signer.verify(&image)?;
     remove(&unsigned)?;
     for (source, inf) in plan.sources.iter().zip(&infs) {
@@ -178,8 +177,9 @@ fn installable(
         .entry("Version", "CatalogFile")
         .map_or("", |entry| entry.value(0));
     let path = folder.join(name);
-    signer.sign_catalog(&unsigned, &path)?;
+    signer.sign_catalog(&unsigned, &path, plan.made)?;
     remove(&unsigned)?;
+    signer.verify(&path)?;
     signer.verify_member(&image, &path)?;
     Ok(())
 }

@@ -5,16 +5,20 @@ use crate::authenticode::{Hash, flat_hash};
 /// One line a file, in the order given.
 #[must_use]
 pub fn list<'a>(files: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
-    files
-        .into_iter()
-        .map(|(name, bytes)| format!("{}  {name}\n", hexadecimal(&flat_hash(bytes))))
-        .collect()
+    let mut list = String::new();
+    for (name, bytes) in files {
+        list.extend([&hexadecimal(&flat_hash(bytes)), "  ", name, "\n"]);
+    }
+    list
 }
 
 /// A hash as it is written.
 #[must_use]
 pub fn hexadecimal(hash: &Hash) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect()
 }
 
 #[cfg(test)]

@@ -236,6 +236,8 @@ fn entry(line: usize, text: &str) -> Option<Entry> {
                 key = Some(finish(&mut field, &mut was_quoted));
             }
             ',' => values.push(finish(&mut field, &mut was_quoted)),
+            // Blanks after the closing quote.
+            ' ' | '\t' if was_quoted => {}
             _ => field.push(character),
         }
     }

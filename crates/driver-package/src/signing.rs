@@ -154,26 +154,34 @@ impl Signer {
 
     /// Signs an image, with a hash of each page: the kernel can then check a page when it reads it.
     ///
-    /// # Errors
-    ///
-    /// The program fails.
-    pub fn sign_image(&self, from: &Path, to: &Path) -> Result<(), SigningError> {
-        self.sign(from, to, &["-ph"])
-    }
-
-    /// Signs a catalogue.
+    /// `made` is the time that the signature bears, in seconds since 1970.
     ///
     /// # Errors
     ///
     /// The program fails.
-    pub fn sign_catalog(&self, from: &Path, to: &Path) -> Result<(), SigningError> {
-        self.sign(from, to, &[])
+    pub fn sign_image(&self, from: &Path, to: &Path, made: u64) -> Result<(), SigningError> {
+        self.sign(from, to, made, &["-ph"])
     }
 
-    fn sign(&self, from: &Path, to: &Path, options: &[&str]) -> Result<(), SigningError> {
+    /// Signs a catalogue; `made` as for an image.
+    ///
+    /// # Errors
+    ///
+    /// The program fails.
+    pub fn sign_catalog(&self, from: &Path, to: &Path, made: u64) -> Result<(), SigningError> {
+        self.sign(from, to, made, &[])
+    }
+
+    fn sign(
+        &self,
+        from: &Path,
+        to: &Path,
+        made: u64,
+        options: &[&str],
+    ) -> Result<(), SigningError> {
         let mut command = Command::new(&self.program);
         command
-            .args(["sign", "-h", "sha256"])
+            .args(["sign", "-h", "sha256", "-time", &made.to_string()])
             .args(options)
             .arg("-certs")
             .arg(&self.pair.certificate)

@@ -106,12 +106,12 @@ pub fn stamp(
         }
         let key = line.split('=').next().unwrap_or_default();
         if in_version && line.contains('=') && key.trim().eq_ignore_ascii_case("DriverVer") {
-            out.push_str(&format!("{key}= {},{version}\r\n", date.inf()));
+            out.extend([key, "= ", &date.inf(), ",", &version.to_string()]);
             stamped = true;
         } else {
             out.push_str(&line);
-            out.push_str("\r\n");
         }
+        out.push_str("\r\n");
     }
     if stamped {
         Ok(out)

@@ -1,6 +1,6 @@
 //! The rules that an INF has to keep so that Windows 10 and 11 install its package isolated, from the driver store.
 //!
-//! They are those which `InfVerif /w` and `/h` are documented to enforce, as far as a PnP driver without a framework can
+//! They are those which `InfVerif /w` and `/h` are documented to enforce, as far as a driver without a framework can
 //! break them, and a few of our own on top: who may open the device, and how it takes part in DMA remapping. What Windows
 //! would ignore is a finding too: a section that nothing names is a typing error.
 
