@@ -33,6 +33,14 @@ impl Kernel {
         Self { host }
     }
 
+    /// The host on another thread.
+    pub(crate) fn on(host: &Arc<Host>) -> Self {
+        thread::push_host(Arc::clone(host));
+        Self {
+            host: Arc::clone(host),
+        }
+    }
+
     pub(crate) fn rules(&self) -> Vec<&'static str> {
         self.host
             .report()

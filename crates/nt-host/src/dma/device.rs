@@ -34,7 +34,8 @@ pub(crate) fn bus_master(host: &Host, pdo: u64) -> BusMaster {
 impl Device {
     /// The bus master behind this device: it knows logical addresses and nothing else.
     ///
-    /// What it is refused shows in the host's report.
+    /// What it is refused shows in the host's report, unless the caller takes it away with
+    /// `bus_master().domain().take_faults()` first: a test that plays a broken device does.
     #[must_use]
     pub fn bus_master(&self) -> BusMaster {
         bus_master(&self.host, self.pdo())

@@ -616,3 +616,51 @@ mod pages {
         assert_eq!(kernel.rules(), ["V007"]);
     }
 }
+
+mod threads {
+    use super::*;
+
+    /// Allocates, maps and frees in an order that the seed decides.
+    fn work(host: &Arc<crate::host::Host>, process: &Arc<ProcessObject>, seed: u64) {
+        let kernel = Kernel::on(host);
+        let mut random = nt_machine::Random::new(seed);
+        for _ in 0..150 {
+            let bytes = (random.below(8) + 1) * PAGE;
+            let block = kernel.pool(random.below(9000) + 1);
+            let (base, mdl) = kernel.described(bytes);
+            let user = thread::in_process(process, || kernel.map_user(mdl));
+            kernel.call("ExFreePool", &[block]);
+            thread::in_process(process, || kernel.call("MmUnmapLockedPages", &[user, mdl]));
+            kernel.call("IoFreeMdl", &[mdl]);
+            kernel.call("MmFreeContiguousMemory", &[base]);
+        }
+    }
+
+    fn work_on_threads(machine: MachineConfig) {
+        let kernel = Kernel::with(machine, DmaConfig::default());
+        let process = kernel.process();
+        let before = kernel.host.machine().free_frames();
+        std::thread::scope(|scope| {
+            for seed in 0..4 {
+                let (host, process) = (&kernel.host, &process);
+                scope.spawn(move || work(host, process, seed));
+            }
+        });
+        super::super::driver_unloaded(&kernel.host);
+        kernel.assert_clean();
+        assert_eq!(kernel.host.machine().free_frames(), before);
+    }
+
+    #[test]
+    fn work_on_several_threads_leaves_nothing_behind() {
+        work_on_threads(MachineConfig::default());
+    }
+
+    #[test]
+    fn work_on_several_threads_in_the_window_leaves_nothing_behind() {
+        work_on_threads(MachineConfig {
+            guarded_mappings: 2,
+            ..MachineConfig::default()
+        });
+    }
+}
