@@ -13,8 +13,10 @@ const PAGE: usize = 4096;
 const REGION: usize = 1 << 30;
 /// Freed objects that stay inaccessible before their addresses are used again.
 const QUARANTINE: usize = 8192;
-/// What fills an object's page before the object: an underrun that reads sees it.
+/// What fills the bytes around an object: a write that strays there shows.
 const SLACK: u8 = 0xFE;
+/// Filled bytes before an object, where its page begins no later.
+const AHEAD: u64 = 128;
 
 /// What an address in guarded memory belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ impl GuardedHeap {
         let first_page = self.take_pages(pages + 1)?;
         protect(first_page, pages * PAGE, libc::PROT_READ | libc::PROT_WRITE)?;
         let address = first_page + (pages * PAGE - rounded) as u64;
-        crate::access::fill(first_page, SLACK, (address - first_page) as usize);
+        let ahead = AHEAD.min(address - first_page);
+        crate::access::fill(address - ahead, SLACK, ahead as usize);
         crate::access::fill(address + size as u64, SLACK, rounded - size);
         let place = Place {
             kind,
@@ -156,12 +159,12 @@ impl GuardedBlock {
 
     /// Whether the bytes between the object's end and the guard page, and before it, are intact.
     pub(crate) fn slack_is_intact(&self) -> bool {
-        let before = (self.address - self.first_page) as usize;
+        let ahead = AHEAD.min(self.address - self.first_page) as usize;
         let rounded = self.size.max(1).next_multiple_of(16);
-        let ahead = crate::access::read_bytes(self.first_page, before);
+        let before = crate::access::read_bytes(self.address - ahead as u64, ahead);
         let behind =
             crate::access::read_bytes(self.address + self.size as u64, rounded - self.size);
-        ahead.iter().chain(&behind).all(|byte| *byte == SLACK)
+        before[..] == [SLACK; AHEAD as usize][..ahead] && behind[..] == [SLACK; 16][..behind.len()]
     }
 }
 

@@ -411,9 +411,10 @@ pub(crate) fn state_of(host: &Arc<Host>, mdl: u64) -> Option<MdlState> {
     lock(&host.memory.mdls).get(&mdl).cloned()
 }
 
-/// A block of the driver's is freed: MDLs that it kept there are gone.
+/// A block of the driver's is freed: MDLs and locks that it kept there are gone.
 pub(crate) fn memory_freed(host: &Arc<Host>, block: &Block) {
     let range = block.page..block.pages_end();
+    host.locks.memory_freed(host, range.clone(), "memory");
     let gone: Vec<(u64, MdlState)> = {
         let mut mdls = lock(&host.memory.mdls);
         let found: Vec<u64> = mdls.range(range).map(|(&at, _)| at).collect();

@@ -1,8 +1,8 @@
 //! The registry of locks: who owns each, in which order they are taken, and every misuse of one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::call::Stopped;
@@ -73,6 +73,8 @@ impl Order {
 /// The locks of a host.
 pub(crate) struct Locks {
     shards: Vec<Shard>,
+    /// The addresses of all locks seen, to find those in memory that is freed.
+    known: RwLock<BTreeSet<u64>>,
     order: Mutex<Order>,
 }
 
@@ -83,6 +85,7 @@ impl Default for Locks {
             .collect();
         Self {
             shards,
+            known: RwLock::default(),
             order: Mutex::default(),
         }
     }
@@ -171,6 +174,12 @@ impl Locks {
         let this = thread::id();
         let shard = self.shard(address);
         let mut locks = lock(&shard.locks);
+        if !locks.contains_key(&address) {
+            self.known
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(address);
+        }
         let first = locks
             .entry(address)
             .or_default()
@@ -276,16 +285,22 @@ impl Locks {
 
     /// The memory of locks goes.
     pub(crate) fn memory_freed(&self, host: &Host, range: Range<u64>, what: &str) {
-        let mut held = Vec::new();
-        for shard in &self.shards {
-            lock(&shard.locks).retain(|address, own| {
-                let inside = range.contains(address);
-                if inside && (own.owner.is_some() || !own.shared.is_empty()) {
-                    held.push(*address);
-                }
-                !inside
-            });
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<u64> = known.range(range.clone()).copied().collect();
+        drop(known);
+        if gone.is_empty() {
+            return;
         }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for address in &gone {
+            known.remove(address);
+        }
+        drop(known);
+        let is_held = |address: &u64| {
+            let state = lock(&self.shard(*address).locks).remove(address);
+            state.is_some_and(|own| own.owner.is_some() || !own.shared.is_empty())
+        };
+        let held: Vec<u64> = gone.into_iter().filter(is_held).collect();
         lock(&self.order).forget(&range);
         for address in held {
             let message = format!("{what} freed while lock {address:#x} in it is held");
@@ -304,6 +319,10 @@ impl Locks {
                 }
             }
         }
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         lock(&self.order).after.clear();
     }
 }

@@ -1,4 +1,9 @@
 //! The test driver, built once, and a host that runs it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where its set-up fails"
+)]
 
 use std::path::PathBuf;
 use std::process::Command;
