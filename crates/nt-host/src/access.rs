@@ -68,7 +68,7 @@ pub(crate) fn atomic_u64<'a>(address: u64) -> &'a AtomicU64 {
     unsafe { AtomicU64::from_ptr((address & !7) as *mut u64) }
 }
 
-/// The characters of a UNICODE_STRING at `address`.
+/// The characters of a `UNICODE_STRING` at `address`.
 pub(crate) fn read_unicode_string(address: u64) -> String {
     if address == 0 {
         return String::new();

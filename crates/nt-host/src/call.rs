@@ -134,11 +134,7 @@ impl Host {
                 problem,
             } => {
                 let finding = crate::fault::explain(self, code, &parameters, instruction);
-                self.unhandled(
-                    finding,
-                    problem.map(|problem| problem.to_string()),
-                    backtrace,
-                )
+                self.unhandled(finding, problem, backtrace)
             }
         }
     }

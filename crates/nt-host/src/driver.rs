@@ -1,6 +1,5 @@
 //! Drivers: the image, its driver object, loading and unloading with all that has to be given back.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nt_image::Image;
@@ -39,11 +38,10 @@ impl DriverObject {
 pub(crate) struct Drivers {
     all: Mutex<Vec<Arc<DriverObject>>>,
     bus: Arc<DriverObject>,
-    unloading: AtomicBool,
 }
 
 /// The dispatch routine of every slot that a driver leaves alone.
-fn default_stub() -> u64 {
+pub(crate) fn default_stub() -> u64 {
     static STUB: OnceLock<u64> = OnceLock::new();
     *STUB.get_or_init(|| {
         let routine = export::table().routine("IopInvalidDeviceRequest");
@@ -56,11 +54,7 @@ impl Drivers {
     pub(crate) fn new(heap: &GuardedHeap) -> std::io::Result<Self> {
         let bus = Arc::new(create_object(heap, "PnpManager", None)?);
         let all = Mutex::new(vec![Arc::clone(&bus)]);
-        Ok(Self {
-            all,
-            bus,
-            unloading: AtomicBool::new(false),
-        })
+        Ok(Self { all, bus })
     }
 
     /// The root bus driver's object.
@@ -74,16 +68,6 @@ impl Drivers {
             .iter()
             .find(|driver| driver.address() == address)
             .cloned()
-    }
-
-    /// The preset of the dispatch table.
-    pub(crate) fn default_dispatch(&self) -> u64 {
-        default_stub()
-    }
-
-    /// Whether a driver's Unload runs.
-    pub(crate) fn is_unloading(&self) -> bool {
-        self.unloading.load(Ordering::SeqCst)
     }
 
     /// `DllCharacteristics` of the image that holds the address.
@@ -162,7 +146,7 @@ fn create_object(
     })
 }
 
-/// A UNICODE_STRING at `slot` with its characters in a block of their own.
+/// A `UNICODE_STRING` at `slot` with its characters in a block of their own.
 fn unicode_string(heap: &GuardedHeap, slot: u64, text: &str) -> std::io::Result<GuardedBlock> {
     let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let block = heap.allocate("string", bytes.len())?;
@@ -180,11 +164,11 @@ pub struct Driver {
 }
 
 impl Host {
-    /// Maps a driver's image and runs its DriverEntry.
+    /// Maps a driver's image and runs its `DriverEntry`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the image, with all imports that the host lacks; the status of DriverEntry;
+    /// What is wrong with the image, with all imports that the host lacks; the status of `DriverEntry`;
     /// or [`HostError::Stopped`].
     pub fn load(self: &Arc<Self>, name: &str, file: &[u8]) -> Result<Driver, HostError> {
         self.check_alive()?;
@@ -271,11 +255,11 @@ impl Driver {
         }
     }
 
-    /// A new device on the root bus, with this driver's AddDevice called for it.
+    /// A new device on the root bus, with this driver's `AddDevice` called for it.
     ///
     /// # Errors
     ///
-    /// The status of AddDevice, or [`HostError::Stopped`].
+    /// The status of `AddDevice`, or [`HostError::Stopped`].
     pub fn add_device(&self) -> Result<Device, HostError> {
         Device::add(&self.host, &self.object)
     }
@@ -311,14 +295,12 @@ impl Driver {
         if routine == 0 {
             return Err(HostError::Status(NtStatus::INVALID_DEVICE_REQUEST));
         }
-        self.host.drivers.unloading.store(true, Ordering::SeqCst);
         crate::memory::driver_unloading(&self.host);
         let system = self.host.processes.system();
         let result = thread::in_process(&system, || {
             self.host
                 .call_driver(Entry::Callback, "DriverUnload", routine, &[object])
         });
-        self.host.drivers.unloading.store(false, Ordering::SeqCst);
         result?;
         self.check_leaks();
         self.forget();

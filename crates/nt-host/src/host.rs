@@ -23,7 +23,7 @@ use crate::file::Files;
 use crate::guarded::{GuardedBlock, GuardedHeap};
 use crate::irp::Irps;
 use crate::irp::cancel::CancelLock;
-use crate::judge::{Judge, Leak, Report, StackFrame, Violation, current_stack};
+use crate::judge::{Judge, Leak, Report, StackFrame, Violation};
 use crate::layout::device::POWER_PAGABLE;
 use crate::memory::MemoryState;
 use crate::object::Objects;
@@ -107,7 +107,7 @@ pub(crate) struct Options {
     pub(crate) watchdog: Duration,
     /// Further `Flags` of a PDO.
     pub(crate) pdo_flags: u32,
-    /// Lower drivers answer STATUS_PENDING and complete from another thread.
+    /// Lower drivers answer `STATUS_PENDING` and complete from another thread.
     pub(crate) force_pending: bool,
     /// Values of each new device's hardware key.
     pub(crate) parameters: Vec<(String, RegistryValue)>,

@@ -1,4 +1,4 @@
-//! What the verifier says about AddDevice, about PnP requests, and about the order of a removal.
+//! What the verifier says about `AddDevice`, about `PnP` requests, and about the order of a removal.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::layout::device;
 use crate::lock;
 use crate::status::NtStatus;
 
-/// Judges the device stack after AddDevice.
+/// Judges the device stack after `AddDevice`.
 pub(crate) fn after_add_device(
     host: &Host,
     pdo: u64,
@@ -125,7 +125,7 @@ fn deleted_in(host: &Host, node: &Node, _address: u64) {
     host.nodes.note(node.pdo, Event::Deleted);
 }
 
-/// A function driver completes a PnP request itself.
+/// A function driver completes a `PnP` request itself.
 pub(crate) fn completed(host: &Host, request: &Irp, status: NtStatus) {
     let passed = {
         let state = lock(&request.state);
@@ -178,7 +178,7 @@ const UNFAILABLE: &[u8] = &[
     pnp::SURPRISE,
 ];
 
-/// Judges a PnP request that the whole stack has handled.
+/// Judges a `PnP` request that the whole stack has handled.
 pub(crate) fn after_request(
     host: &Arc<Host>,
     node: &Node,

@@ -1,4 +1,4 @@
-//! Device interfaces: registered in AddDevice, enabled while the device runs.
+//! Device interfaces: registered in `AddDevice`, enabled while the device runs.
 
 use core::fmt;
 use std::sync::Arc;
@@ -201,7 +201,7 @@ struct Given {
 }
 
 impl Strings {
-    /// Stores a copy of `text` in the UNICODE_STRING at `target`.
+    /// Stores a copy of `text` in the `UNICODE_STRING` at `target`.
     pub(crate) fn give(&self, host: &Host, target: u64, text: &str) -> Result<(), NtStatus> {
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let block = host.object("system string", bytes.len() as u64 + 2)?;

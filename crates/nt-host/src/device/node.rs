@@ -1,4 +1,4 @@
-//! Device nodes: what the PnP manager knows of one device, from its PDO up.
+//! Device nodes: what the `PnP` manager knows of one device, from its PDO up.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use crate::{lock, thread};
 pub(crate) enum Phase {
     /// Known to the bus; no function driver.
     Enumerated,
-    /// AddDevice has succeeded.
+    /// `AddDevice` has succeeded.
     Added,
     /// Running.
     Started,
@@ -37,7 +37,7 @@ pub(crate) enum Phase {
     Removed,
 }
 
-/// What happened in the course of a PnP request, in order.
+/// What happened in the course of a `PnP` request, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The request has reached the bus driver.
@@ -54,7 +54,7 @@ pub(crate) struct NodeState {
     pub(crate) phase: Phase,
     /// Phase to return to when a query is cancelled.
     pub(crate) before_query: Phase,
-    /// The PnP minor now in the stack.
+    /// The `PnP` minor now in the stack.
     pub(crate) current: Option<u8>,
     /// What happened since it entered.
     pub(crate) events: Vec<Event>,
@@ -66,7 +66,7 @@ pub(crate) struct NodeState {
     pub(crate) remove_status: NtStatus,
 }
 
-/// A device as the PnP manager knows it.
+/// A device as the `PnP` manager knows it.
 pub(crate) struct Node {
     /// Its PDO.
     pub(crate) pdo: u64,
@@ -142,7 +142,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// A new PDO, with the driver's AddDevice called for it.
+    /// A new PDO, with the driver's `AddDevice` called for it.
     pub(crate) fn add(host: &Arc<Host>, driver: &Arc<DriverObject>) -> Result<Self, HostError> {
         host.check_alive()?;
         let pdo = super::root_bus::create_pdo(host)?;
@@ -174,11 +174,11 @@ impl Device {
         Ok(device)
     }
 
-    /// Calls AddDevice again after REMOVE, as after "disable" and "enable".
+    /// Calls `AddDevice` again after REMOVE, as after "disable" and "enable".
     ///
     /// # Errors
     ///
-    /// The status of AddDevice; `INVALID_DEVICE_STATE` unless the device was removed.
+    /// The status of `AddDevice`; `INVALID_DEVICE_STATE` unless the device was removed.
     pub fn add_again(&self) -> Result<(), HostError> {
         if lock(&self.node.state).phase != Phase::Removed {
             return Err(HostError::Status(NtStatus::INVALID_DEVICE_STATE));
@@ -264,7 +264,7 @@ impl Device {
         }
     }
 
-    /// Sends a PnP request with that minor, in whatever state the device is.
+    /// Sends a `PnP` request with that minor, in whatever state the device is.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The PnP manager: every request a function driver can get, in the orders in which it can get them.
+//! The `PnP` manager: every request a function driver can get, in the orders in which it can get them.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ const NAMES: &[(u8, &str)] = &[
     (SURPRISE, "IRP_MN_SURPRISE_REMOVAL"),
 ];
 
-/// The documented name of a PnP request.
+/// The documented name of a `PnP` request.
 pub(crate) fn name_of(minor: u8) -> String {
     let name = NAMES.iter().find(|(number, _)| *number == minor);
     name.map_or_else(
@@ -56,7 +56,7 @@ pub(crate) fn name_of(minor: u8) -> String {
     )
 }
 
-/// Sends a PnP request to the top of the stack, in the system process, and waits.
+/// Sends a `PnP` request to the top of the stack, in the system process, and waits.
 pub(crate) fn send(host: &Arc<Host>, node: &Arc<Node>, minor: u8) -> Result<NtStatus, Stopped> {
     host.check_alive()?;
     {

@@ -182,15 +182,14 @@ fn send_file_request(
     let status = send::send(host, top, &request)?;
     let result = request.wait(host, host.options.watchdog);
     drop(security);
-    match result {
-        Some((status, _)) => Ok(status),
-        None => {
-            host.check_alive()?;
-            let name = irp::check::name_of(function, 0);
-            let message = format!("{name} answered {} and hangs", NtStatus(status));
-            host.violation("V308", "hang", message.clone());
-            Err(host.die(message))
-        }
+    if let Some((status, _)) = result {
+        Ok(status)
+    } else {
+        host.check_alive()?;
+        let name = irp::check::name_of(function, 0);
+        let message = format!("{name} answered {} and hangs", NtStatus(status));
+        host.violation("V308", "hang", message.clone());
+        Err(host.die(message))
     }
 }
 

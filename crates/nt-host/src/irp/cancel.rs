@@ -128,9 +128,10 @@ extern "win64" fn io_release_cancel_spin_lock(irql: u8) {
 }
 
 extern "win64" fn io_cancel_irp(address: u64) -> u8 {
-    exported(|host| match host.irps.at(address) {
-        Some(request) => cancel(host, &request).map(u8::from),
-        None => {
+    exported(|host| {
+        if let Some(request) = host.irps.at(address) {
+            cancel(host, &request).map(u8::from)
+        } else {
             host.violation("V197", "44", format!("{address:#x} is no live IRP"));
             Ok(0)
         }

@@ -1,7 +1,7 @@
 //! Cancel-safe queues: the driver keeps the list and the lock, the system settles who takes an IRP out.
 //!
-//! `IO_CSQ`: Type +0, Insert +8, Remove +16, PeekNext +24, AcquireLock +32, ReleaseLock +40,
-//! CompleteCanceledIrp +48. `IO_CSQ_IRP_CONTEXT`: Type +0, Irp +8, Csq +16.
+//! `IO_CSQ`: Type +0, Insert +8, Remove +16, `PeekNext` +24, `AcquireLock` +32, `ReleaseLock` +40,
+//! `CompleteCanceledIrp` +48. `IO_CSQ_IRP_CONTEXT`: Type +0, Irp +8, Csq +16.
 
 use std::sync::Arc;
 use std::sync::OnceLock;

@@ -104,7 +104,7 @@ fn handler(host: &Host, device: u64, function: u8) -> Handler {
     } else {
         0
     };
-    if routine == 0 || routine == host.drivers.default_dispatch() {
+    if routine == 0 || routine == crate::driver::default_stub() {
         Handler::Default
     } else {
         Handler::Routine(routine)

@@ -104,7 +104,7 @@ impl Process {
         crate::file::open(&self.host, &self.object, pdo, "", access)
     }
 
-    /// Opens the device whatever its state, past the PnP manager's own checks.
+    /// Opens the device whatever its state, past the `PnP` manager's own checks.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Process-notification callbacks.
 //!
-//! `PS_CREATE_NOTIFY_INFO`: Size +0, Flags +8, ParentProcessId +16, CreatingThreadId +24, FileObject +40,
-//! ImageFileName +48, CommandLine +56, CreationStatus +64.
+//! `PS_CREATE_NOTIFY_INFO`: Size +0, Flags +8, `ParentProcessId` +16, `CreatingThreadId` +24, `FileObject` +40,
+//! `ImageFileName` +48, `CommandLine` +56, `CreationStatus` +64.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -153,16 +153,15 @@ extern "win64" fn set_notify_ex(routine: u64, remove: u8) -> u32 {
 
 extern "win64" fn get_process_id(process: u64) -> u64 {
     let host = current();
-    match host.processes.at(process) {
-        Some(process) => process.id,
-        None => {
-            host.violation(
-                "V266",
-                "C4/0x3F",
-                format!("{process:#x} is no live process object"),
-            );
-            0
-        }
+    if let Some(process) = host.processes.at(process) {
+        process.id
+    } else {
+        host.violation(
+            "V266",
+            "C4/0x3F",
+            format!("{process:#x} is no live process object"),
+        );
+        0
     }
 }
 

@@ -1,4 +1,4 @@
-//! Events and waits. `KEVENT`: Type +0, Size +2, SignalState +4, WaitListHead +8.
+//! Events and waits. `KEVENT`: Type +0, Size +2, `SignalState` +4, `WaitListHead` +8.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex};

@@ -1,4 +1,4 @@
-//! Fast mutexes: `FAST_MUTEX` is Count +0, Owner +8, Contention +16, Event +24, OldIrql +48.
+//! Fast mutexes: `FAST_MUTEX` is Count +0, Owner +8, Contention +16, Event +24, `OldIrql` +48.
 //!
 //! `ExInitializeFastMutex` is inline: Count becomes 1 and the event is initialised.
 

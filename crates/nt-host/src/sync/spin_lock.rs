@@ -1,6 +1,6 @@
 //! Spin locks, plain and queued. The lock's 8 bytes are the driver's: zero when free, as `KeInitializeSpinLock` leaves them.
 //!
-//! `KLOCK_QUEUE_HANDLE`: LockQueue.Next +0, LockQueue.Lock +8, OldIrql +16.
+//! `KLOCK_QUEUE_HANDLE`: LockQueue.Next +0, LockQueue.Lock +8, `OldIrql` +16.
 
 use std::sync::Arc;
 
