@@ -4,6 +4,7 @@ mod build;
 mod compare;
 mod package;
 mod process;
+mod programs;
 mod setup;
 mod test;
 mod workspace;
@@ -40,6 +41,8 @@ enum Command {
         /// Another
         other: PathBuf,
     },
+    /// Build the programs for Windows into target/windows: the examples
+    Programs,
     /// Run all tests: unit, property, image, end to end
     Test,
 }
@@ -53,6 +56,10 @@ fn main() -> ExitCode {
         }),
         Command::Package(options) => package::run(&options).map(|()| ExitCode::SUCCESS),
         Command::CompareImports { one, other } => compare::run(&one, &other),
+        Command::Programs => programs::run().map(|folder| {
+            println!("{}", folder.display());
+            ExitCode::SUCCESS
+        }),
         Command::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {

@@ -1,4 +1,4 @@
-//! What a build on Linux needs, installed once: the Rust target, Debian packages, and the kit that stands for the WDK.
+//! What a build on Linux needs, installed once: the Rust targets, Debian packages, and the kit that stands for the WDK.
 //!
 //! Each step looks first and does nothing where nothing is missing.
 
@@ -8,11 +8,11 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process::{command, execute, output},
-    workspace::{self, DRIVER_TARGET},
+    workspace::{self, DRIVER_TARGET, PROGRAM_TARGET},
 };
 
 /// Packages of Debian and Ubuntu, each with what needs it.
-const PACKAGES: [(&str, &str); 8] = [
+const PACKAGES: [(&str, &str); 9] = [
     (
         "mingw-w64-common",
         "kernel headers, which wdk-sys makes its bindings from",
@@ -24,6 +24,10 @@ const PACKAGES: [(&str, &str); 8] = [
     ("libclang-dev", "the parser that makes the bindings"),
     ("clang", "the C header's tests"),
     ("g++", "the C header's tests"),
+    (
+        "gcc-mingw-w64-x86-64",
+        "the linker of the programs for Windows, and the example in C",
+    ),
     ("g++-mingw-w64-x86-64", "the C header's tests"),
     ("openssl", "the developer's test certificate"),
     ("osslsigncode", "signatures of the driver and its catalogue"),
@@ -56,7 +60,8 @@ pub(crate) fn run() -> Result<()> {
             "on Windows nothing is set up here: install the WDK, then `cargo build` or `cargo make` does the rest"
         );
     }
-    rust_target()?;
+    rust_target(DRIVER_TARGET, "the driver is")?;
+    rust_target(PROGRAM_TARGET, "the programs for Windows are")?;
     packages()?;
     let kit = kit_root();
     wdk_kit::lay_out(&wdk_kit::Sources::default(), &kit).context("cannot lay out the build kit")?;
@@ -107,19 +112,19 @@ fn libclang() -> Result<Libclang> {
         .context("no /usr/lib/llvm-*/lib/libclang.so with its headers: reinstall the package libclang-dev")
 }
 
-fn rust_target() -> Result<()> {
+fn rust_target(target: &str, what: &str) -> Result<()> {
     let sysroot = output(command("rustc", ["--print", "sysroot"]))
         .context("cannot run rustc: install Rust with rustup (https://rustup.rs)")?;
     let library = PathBuf::from(sysroot.trim())
         .join("lib/rustlib")
-        .join(DRIVER_TARGET)
+        .join(target)
         .join("lib");
     if library.is_dir() {
         return Ok(());
     }
-    println!("Installing the Rust target {DRIVER_TARGET}");
-    run_step(command("rustup", ["target", "add", DRIVER_TARGET])).with_context(|| {
-        format!("the driver is built for {DRIVER_TARGET}; with a network, run: rustup target add {DRIVER_TARGET}")
+    println!("Installing the Rust target {target}");
+    run_step(command("rustup", ["target", "add", target])).with_context(|| {
+        format!("{what} built for {target}; with a network, run: rustup target add {target}")
     })
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::{build, process::cargo};
+use crate::{build, process::cargo, programs};
 
 /// What a run of tests counted.
 #[derive(Default)]
@@ -21,7 +21,8 @@ struct Counts {
 pub(crate) fn run() -> Result<ExitCode> {
     let image = build::run()?;
     build::test_drivers()?;
-    println!("Built {}", image.display());
+    let programs = programs::run()?;
+    println!("Built {} and {}", image.display(), programs.display());
     let mut counts = Counts::default();
     let all_ran = run_tests(&["test", "--locked", "--no-fail-fast"], &mut counts)?;
     println!(

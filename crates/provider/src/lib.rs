@@ -17,16 +17,25 @@
 //! # Ok(())
 //! # }
 //! ```
-#![forbid(unsafe_code)]
+//!
+//! On Windows the module `windows` has the channel to a real device; anywhere else a channel leads
+//! to a simulated one.
+#![cfg_attr(not(windows), forbid(unsafe_code))]
 
 mod capabilities;
 mod channel;
 mod error;
+#[cfg(any(windows, test))]
+mod mappings;
 mod options;
 mod provider;
 mod registration;
 mod reply;
 mod statistics;
+mod system_error;
+mod win32;
+#[cfg(windows)]
+pub mod windows;
 
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
@@ -37,3 +46,5 @@ pub use registration::{Piece, Registration, RegistrationReport};
 pub use sanproxy_abi::wire::Handle;
 pub use sanproxy_abi::{AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
 pub use statistics::Statistics;
+pub use system_error::SystemError;
+pub use win32::{status_of_win32, win32_of_status};
