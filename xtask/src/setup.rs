@@ -43,13 +43,17 @@ paths = [\"crates/wdk-build\", \"crates/wdk-build/windows-future\"]
 [env]
 WDK_KIT_ROOT = {{ value = \"target/wdk-kit\", relative = true }}
 LIBCLANG_PATH = \"{}\"
-BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_msvc = \"-resource-dir={}\"
+BINDGEN_EXTRA_CLANG_ARGS_x86_64_pc_windows_msvc = \"-resource-dir={resources}\"
+BINDGEN_EXTRA_CLANG_ARGS_aarch64_pc_windows_msvc = \"-resource-dir={resources}\"
 
 [target.x86_64-pc-windows-msvc]
 linker = \"rust-lld\"
+
+[target.aarch64-pc-windows-msvc]
+linker = \"rust-lld\"
 ",
         libclang.folder.display(),
-        libclang.resources.display()
+        resources = libclang.resources.display()
     )
 }
 

@@ -34,7 +34,8 @@ impl BuilderExt for Builder {
             .generate_cstr(true)
             // libclang knows its own headers; those of another version's `clang` do not fit it.
             .detect_include_paths(false)
-            // MinGW's headers are made for this target; sizes and alignments are those of the msvc target.
+            // MinGW's headers are made for this target; sizes and alignments are those of the msvc target, and those of
+            // 64-bit Arm (see `Config::preprocessor_definitions`).
             .clang_arg("--target=x86_64-w64-windows-gnu")
             .clang_arg("-fno-builtin")
             .clang_args(["-fms-extensions", "-w"])

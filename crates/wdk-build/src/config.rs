@@ -89,6 +89,7 @@ impl Config {
         let architecture = cargo_variable("CARGO_CFG_TARGET_ARCH");
         let cpu_architecture = match architecture.as_str() {
             "x86_64" => CpuArchitecture::Amd64,
+            "aarch64" => CpuArchitecture::Arm64,
             _ => return Err(ConfigError::UnsupportedArchitecture(architecture)),
         };
         Ok(Self {
@@ -114,6 +115,11 @@ impl Config {
     }
 
     /// Macros that the headers expect, with their values.
+    ///
+    /// MinGW's kernel headers know x86-64 and not 64-bit Arm, where they would lay out some structures as on 32-bit
+    /// machines. All that a driver without a framework shares with the kernel is laid out alike on both 64-bit
+    /// architectures, so the headers are always read as for x86-64. What is the processor's own (`CONTEXT`, `KPCR`) is
+    /// then wrong on Arm: a driver that needs it needs the WDK.
     pub fn preprocessor_definitions(&self) -> impl Iterator<Item = (String, Option<String>)> {
         [
             ("_WIN64", None),

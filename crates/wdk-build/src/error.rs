@@ -52,7 +52,7 @@ pub enum ConfigError {
     UnsupportedDriverModel(String),
     /// The target is not one that the kit supports.
     #[error(
-        "target architecture \"{0}\" needs the WDK on Windows; the kit for other hosts builds for x86_64 only"
+        "target architecture \"{0}\" needs the WDK on Windows; the kit for other hosts builds for x86_64 and aarch64 only"
     )]
     UnsupportedArchitecture(String),
     /// `-C target-feature=+crt-static` is missing.

@@ -5,7 +5,7 @@
 //! that part, with the names and the meaning of version 0.6.0, on top of a *kit* instead of a WDK: a folder with
 //! headers and import libraries that `cargo xtask setup` lays out (crate `wdk-kit`) and names in `WDK_KIT_ROOT`.
 //!
-//! Only WDM drivers for x86-64 are supported; anything else is refused with an error that says so.
+//! Only WDM drivers for x86-64 and 64-bit Arm are supported; anything else is refused with an error that says so.
 
 mod bindings;
 mod config;

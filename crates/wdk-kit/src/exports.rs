@@ -100,7 +100,15 @@ pub fn exports_of(sources: &Sources, module: &str) -> Result<BTreeSet<Export>, K
     Ok(exports)
 }
 
-pub(crate) fn lay_out(sources: &Sources, folder: &Path) -> Result<(), KitError> {
+/// Writes the import libraries for one architecture.
+///
+/// The kernel of 64-bit Arm exports the same documented routines under the same names; no list of its own is at hand to
+/// prove that for each, so an image for it is to be compared with one that the WDK has linked before it is trusted.
+pub(crate) fn lay_out(
+    sources: &Sources,
+    folder: &Path,
+    machine: MachineType,
+) -> Result<(), KitError> {
     for (library, module) in [
         ("ntoskrnl.lib", "ntoskrnl.exe"),
         ("hal.lib", "hal.dll"),
@@ -116,8 +124,7 @@ pub(crate) fn lay_out(sources: &Sources, folder: &Path) -> Result<(), KitError> 
             path: path.clone(),
             reason: source.to_string(),
         };
-        let library =
-            ImportLibrary::new(&definition, MachineType::AMD64, Flavor::Msvc).map_err(unknown)?;
+        let library = ImportLibrary::new(&definition, machine, Flavor::Msvc).map_err(unknown)?;
         let mut bytes = std::io::Cursor::new(Vec::new());
         library.write_to(&mut bytes).map_err(unknown)?;
         write(&path, bytes.get_ref())?;

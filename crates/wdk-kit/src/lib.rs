@@ -5,7 +5,7 @@
 //!
 //! - `include/`: `wdm.h` with the structures that have grown since Windows 7 replaced by today's, `supplement.h` with
 //!   what was added later, and `search-path.txt` with the folders where the rest is found.
-//! - `lib/x64/`: import libraries of the modules that a WDM driver links to.
+//! - `lib/x64/`, `lib/arm64/`: import libraries of the modules that a WDM driver links to.
 
 mod exports;
 mod headers;
@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use implib::MachineType;
 use thiserror::Error;
 
 pub use exports::{Export, LATER_THAN_1809, exports_of};
@@ -78,7 +79,13 @@ pub enum KitError {
 /// The sources are missing or are not what this crate knows, or `root` cannot be written.
 pub fn lay_out(sources: &Sources, root: &Path) -> Result<(), KitError> {
     headers::lay_out(sources, &root.join("include"))?;
-    exports::lay_out(sources, &root.join("lib/x64"))
+    for (folder, machine) in [
+        ("lib/x64", MachineType::AMD64),
+        ("lib/arm64", MachineType::ARM64),
+    ] {
+        exports::lay_out(sources, &root.join(folder), machine)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, KitError> {

@@ -24,6 +24,7 @@ const _: () = assert!(core::mem::offset_of!(Call, arguments) == 8);
 const _: () = assert!(core::mem::offset_of!(Call, result) == 56);
 const _: () = assert!(core::mem::offset_of!(Call, exception) == 64);
 
+#[cfg(target_arch = "x86_64")]
 global_asm!(
     ".text",
     ".globl wdm_guarded_call",
@@ -77,6 +78,54 @@ global_asm!(
     "mov [rdx + 64], eax",
     "mov eax, 1",
     "ret",
+);
+
+#[cfg(target_arch = "aarch64")]
+global_asm!(
+    ".text",
+    ".globl wdm_guarded_call",
+    ".p2align 4",
+    // x0: the call. Gives 0 if the routine returned, 1 if it raised.
+    "wdm_guarded_call:",
+    ".seh_proc wdm_guarded_call",
+    "stp x29, x30, [sp, #-32]!",
+    ".seh_save_fplr_x 32",
+    "mov x29, sp",
+    ".seh_set_fp",
+    ".seh_endprologue",
+    "str x0, [sp, #16]",
+    "ldr x8, [x0]",
+    "ldp x2, x3, [x0, #24]",
+    "ldp x4, x5, [x0, #40]",
+    "ldp x0, x1, [x0, #8]",
+    ".Lwdm_guarded_begin:",
+    "blr x8",
+    "nop",
+    ".Lwdm_guarded_end:",
+    "ldr x9, [sp, #16]",
+    "str x0, [x9, #56]",
+    "mov w0, #0",
+    "b .Lwdm_guarded_return",
+    // Every exception is taken, and its code comes in x0: the unwinder returns it here.
+    ".Lwdm_guarded_raised:",
+    "ldr x9, [sp, #16]",
+    "str w0, [x9, #64]",
+    "mov w0, #1",
+    ".Lwdm_guarded_return:",
+    ".seh_startepilogue",
+    "ldp x29, x30, [sp], #32",
+    ".seh_save_fplr_x 32",
+    ".seh_endepilogue",
+    "ret",
+    ".seh_handler __C_specific_handler, @except",
+    ".seh_handlerdata",
+    ".long 1",
+    ".long (.Lwdm_guarded_begin)@IMGREL",
+    ".long (.Lwdm_guarded_end)@IMGREL",
+    ".long 1", // EXCEPTION_EXECUTE_HANDLER in place of a filter
+    ".long (.Lwdm_guarded_raised)@IMGREL",
+    ".text",
+    ".seh_endproc",
 );
 
 unsafe extern "C" {
