@@ -4,7 +4,7 @@ use core::ptr;
 
 use wdk_sys::{
     DEVICE_OBJECT, IO_STACK_LOCATION, IRP, NTSTATUS, PIRP, STATUS_CANCELLED,
-    STATUS_INVALID_DEVICE_REQUEST, STATUS_PENDING, STATUS_SUCCESS,
+    STATUS_NOT_IMPLEMENTED, STATUS_PENDING, STATUS_SUCCESS,
     ntddk::{IoReleaseCancelSpinLock, KeAcquireSpinLockRaiseToDpc, KeReleaseSpinLock},
 };
 
@@ -164,7 +164,7 @@ fn run(function: u32, request: &Request) -> Answer {
     faults
         .find(of_rule)
         .or_else(|| WORK.iter().find(|work| work.0 == function))
-        .map_or(Answer::Status(STATUS_INVALID_DEVICE_REQUEST), |fault| {
+        .map_or(Answer::Status(STATUS_NOT_IMPLEMENTED), |fault| {
             fault.1(request)
         })
 }
@@ -176,7 +176,7 @@ fn wait(request: &Request) -> Answer {
         let irql = KeAcquireSpinLockRaiseToDpc(lock);
         if !(*request.extension).pending.is_null() {
             KeReleaseSpinLock(lock, irql);
-            return Answer::Status(STATUS_INVALID_DEVICE_REQUEST);
+            return Answer::Status(STATUS_NOT_IMPLEMENTED);
         }
         mark_pending(request.irp);
         (*request.extension).pending = request.irp;

@@ -8,10 +8,9 @@ use core::{
 
 use wdk_sys::{
     DO_BUFFERED_IO, DO_DEVICE_INITIALIZING, DO_DIRECT_IO, DO_POWER_PAGABLE, DRIVER_OBJECT,
-    ERESOURCE, FAST_MUTEX, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, GUID, HANDLE,
-    IO_REMOVE_LOCK, KDPC, KEVENT, KEY_READ, KLOCK_QUEUE_HANDLE, KSPIN_LOCK, KTIMER, NTSTATUS,
-    PDEVICE_OBJECT, PDMA_ADAPTER, PIRP, PLUGPLAY_REGKEY_DEVICE, STATUS_NO_SUCH_DEVICE,
-    STATUS_SUCCESS, ULONG, UNICODE_STRING,
+    FAST_MUTEX, FILE_DEVICE_SECURE_OPEN, FILE_DEVICE_UNKNOWN, GUID, HANDLE, IO_REMOVE_LOCK, KEVENT,
+    KEY_READ, KLOCK_QUEUE_HANDLE, KSPIN_LOCK, NTSTATUS, PDEVICE_OBJECT, PDMA_ADAPTER, PIRP,
+    PLUGPLAY_REGKEY_DEVICE, STATUS_NO_SUCH_DEVICE, STATUS_SUCCESS, ULONG, UNICODE_STRING,
     ntddk::{
         IoAttachDeviceToDeviceStack, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
         IoInitializeRemoveLockEx, IoOpenDeviceRegistryKey, IoRegisterDeviceInterface, ZwClose,
@@ -57,9 +56,6 @@ pub(crate) struct Scratch {
     pub(crate) mutex: FAST_MUTEX,
     pub(crate) second_mutex: FAST_MUTEX,
     pub(crate) event: KEVENT,
-    pub(crate) timer: KTIMER,
-    pub(crate) dpc: KDPC,
-    pub(crate) resource: ERESOURCE,
     pub(crate) push_lock: usize,
     pub(crate) remove_lock: IO_REMOVE_LOCK,
 }

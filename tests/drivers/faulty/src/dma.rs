@@ -3,8 +3,8 @@
 use core::{mem::transmute, ptr};
 
 use wdk_sys::{
-    DEVICE_OBJECT, IO_ALLOCATION_ACTION, IRP, PDMA_ADAPTER, PHYSICAL_ADDRESS, PMDL, PVOID,
-    SCATTER_GATHER_LIST, STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED, ULONG,
+    DEVICE_OBJECT, IRP, PDMA_ADAPTER, PHYSICAL_ADDRESS, PMDL, PVOID, SCATTER_GATHER_LIST,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED, ULONG,
     ntddk::{IoAllocateMdl, IoFreeMdl, IoGetDmaAdapter, MmGetPhysicalAddress},
 };
 
@@ -17,19 +17,15 @@ use crate::{
 pub(crate) const FAULTS: &[Fault] = &[
     (53, list_below_dispatch),
     (146, common_buffer_freed_wrongly),
-    (147, channel_freed_without_one),
-    (148, map_registers_freed_twice),
     (149, list_put_twice),
     (150, adapter_put_with_common_buffer),
-    (152, adapter_put_with_map_registers),
     (153, adapter_put_with_list),
     (155, more_map_registers_than_the_maximum),
-    (156, buffer_not_flushed),
     (157, transfer_of_unlocked_memory),
     (158, overrun_of_a_common_buffer),
     (160, adapter_put_twice),
     (161, common_buffer_above_passive),
-    (163, flush_of_what_is_not_mapped),
+    (163, list_put_in_the_other_direction),
     (164, use_of_a_released_adapter),
     (165, null_adapter),
     (166, address_outside_the_mdl),
@@ -152,7 +148,6 @@ pub(crate) fn work(request: &Request) -> Answer {
             put_list(request, list);
         }
     });
-    transfer(request, (mdl, block), Transfer::Correct);
     free_buffer_and_mdl((mdl, block));
     OK
 }
@@ -232,117 +227,42 @@ fn common_buffer_freed_wrongly(request: &Request) -> Answer {
     OK
 }
 
-fn channel_freed_without_one(request: &Request) -> Answer {
-    let adapter = adapter(request);
-    at_irql(DISPATCH, || unsafe {
-        operation!(adapter, FreeAdapterChannel)(adapter);
-    });
-    OK
-}
-
-/// Which part of a transfer by map registers goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Transfer {
-    Correct,
-    FreeRegistersTwice,
-    NotFlushed,
-    FlushedWithoutMap,
-    ZeroBytes,
-    TooManyRegisters,
-    PutBeforeFree,
-}
-
-/// Where the base of the map registers goes.
-unsafe extern "C" fn keep_registers(
-    _: *mut DEVICE_OBJECT,
-    _: *mut IRP,
-    base: PVOID,
-    context: PVOID,
-) -> IO_ALLOCATION_ACTION {
-    const DEALLOCATE_OBJECT_KEEP_REGISTERS: i32 = 3;
-    unsafe { context.cast::<PVOID>().write(base) };
-    DEALLOCATE_OBJECT_KEEP_REGISTERS as _
-}
-
-fn transfer(request: &Request, (mdl, block): (PMDL, *mut u8), fault: Transfer) {
-    let adapter = if fault == Transfer::PutBeforeFree {
-        second_adapter(request)
-    } else {
-        adapter(request)
-    };
-    let registers = unsafe {
-        if fault == Transfer::TooManyRegisters {
-            (*request.extension).map_registers + 1
-        } else {
-            3
-        }
-    };
-    let mut base: PVOID = ptr::null_mut();
-    let context = (&raw mut base).cast();
-    at_irql(DISPATCH, || unsafe {
-        let device = (*request.extension).this;
-        let get = operation!(adapter, AllocateAdapterChannel);
-        let status = get(adapter, device, registers, Some(keep_registers), context);
-        if status < 0 {
-            return;
-        }
-        let (map, flush) = (
-            operation!(adapter, MapTransfer),
-            operation!(adapter, FlushAdapterBuffers),
-        );
-        let free = operation!(adapter, FreeMapRegisters);
-        let from = block.cast();
-        let mut bytes = if fault == Transfer::ZeroBytes {
-            0
-        } else {
-            PAGE as ULONG
-        };
-        if fault != Transfer::FlushedWithoutMap {
-            let _ = map(adapter, mdl, base, from, &raw mut bytes, 1);
-        }
-        if fault != Transfer::NotFlushed && fault != Transfer::PutBeforeFree {
-            flush(adapter, mdl, base, from, bytes, 1);
-        }
-        if fault == Transfer::PutBeforeFree {
-            put(adapter);
-            return;
-        }
-        free(adapter, base, registers);
-        if fault == Transfer::FreeRegistersTwice {
-            free(adapter, base, registers);
-        }
-    });
-}
-
-fn transfer_with(request: &Request, fault: Transfer) -> Answer {
-    let buffer = buffer();
-    transfer(request, buffer, fault);
-    free_buffer_and_mdl(buffer);
-    OK
-}
-
-fn map_registers_freed_twice(request: &Request) -> Answer {
-    transfer_with(request, Transfer::FreeRegistersTwice)
-}
-
-fn adapter_put_with_map_registers(request: &Request) -> Answer {
-    transfer_with(request, Transfer::PutBeforeFree)
-}
-
+/// A transfer of all registers and one more, through an adapter that has only a few.
 fn more_map_registers_than_the_maximum(request: &Request) -> Answer {
-    transfer_with(request, Transfer::TooManyRegisters)
+    let pages = unsafe { (*request.extension).map_registers } as usize + 1;
+    let block = pool::block(pages * PAGE);
+    let mdl = mdl::nonpaged_mdl(block.cast(), pages * PAGE);
+    at_irql(DISPATCH, || {
+        let list = list(request, mdl, block.cast(), (pages * PAGE) as ULONG);
+        if !list.is_null() {
+            put_list(request, list);
+        }
+    });
+    free_buffer_and_mdl((mdl, block));
+    OK
 }
 
-fn buffer_not_flushed(request: &Request) -> Answer {
-    transfer_with(request, Transfer::NotFlushed)
-}
-
-fn flush_of_what_is_not_mapped(request: &Request) -> Answer {
-    transfer_with(request, Transfer::FlushedWithoutMap)
+fn list_put_in_the_other_direction(request: &Request) -> Answer {
+    let adapter = adapter(request);
+    let (mdl, block) = buffer();
+    at_irql(DISPATCH, || unsafe {
+        let list = list(request, mdl, block.cast(), PAGE as ULONG);
+        operation!(adapter, PutScatterGatherList)(adapter, list, 0);
+    });
+    free_buffer_and_mdl((mdl, block));
+    OK
 }
 
 fn zero_bytes_mapped(request: &Request) -> Answer {
-    transfer_with(request, Transfer::ZeroBytes)
+    let (mdl, block) = buffer();
+    at_irql(DISPATCH, || {
+        let list = list(request, mdl, block.cast(), 0);
+        if !list.is_null() {
+            put_list(request, list);
+        }
+    });
+    free_buffer_and_mdl((mdl, block));
+    OK
 }
 
 fn list_put_twice(request: &Request) -> Answer {

@@ -1,15 +1,12 @@
 //! Requests, those that the driver gets and those that it makes: rules V183 to V252, V294.
 
-use core::ptr;
+use core::{arch::asm, ptr};
 
 use wdk_sys::{
     DEVICE_OBJECT, IO_STACK_LOCATION, IRP, IRP_MJ_DEVICE_CONTROL, IRP_MJ_PNP, NTSTATUS, PIRP,
     PVOID, STATUS_MORE_PROCESSING_REQUIRED, STATUS_NOT_SUPPORTED, STATUS_PENDING, STATUS_SUCCESS,
     STATUS_UNSUCCESSFUL, ULONG,
-    ntddk::{
-        ExRaiseStatus, IoAllocateIrp, IoFreeIrp, IoInitializeIrp, IoReuseIrp, IofCompleteRequest,
-        KeBugCheckEx,
-    },
+    ntddk::{IoAllocateIrp, IoFreeIrp, IoReuseIrp, IofCompleteRequest, KeBugCheckEx},
 };
 
 use crate::{
@@ -23,6 +20,7 @@ use crate::{
 
 pub(crate) const FAULTS: &[Fault] = &[
     (183, free_of_what_is_no_irp),
+    (184, freed_by_who_did_not_make_it),
     (185, call_with_what_is_no_irp),
     (186, call_of_what_is_no_device),
     (188, completed_as_pending),
@@ -34,7 +32,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     (201, call_of_no_device),
     (205, no_stack_location_left),
     (206, freed_while_in_use),
-    (207, initialised_again),
     (208, pnp_request_with_a_status),
     (224, returned_another_status),
     (225, dropped),
@@ -103,7 +100,7 @@ pub(crate) fn bug_check(_: &Request) -> Answer {
 }
 
 pub(crate) fn raise(_: &Request) -> Answer {
-    unsafe { ExRaiseStatus(0xC000_001D_u32.cast_signed()) }
+    unsafe { asm!("ud2", options(noreturn)) }
 }
 
 fn free_of_what_is_no_irp(_: &Request) -> Answer {
@@ -196,16 +193,17 @@ fn no_stack_location_left(request: &Request) -> Answer {
     OK
 }
 
-fn freed_while_in_use(request: &Request) -> Answer {
+fn freed_by_who_did_not_make_it(request: &Request) -> Answer {
     unsafe { IoFreeIrp(request.irp) };
     OK
 }
 
-fn initialised_again(request: &Request) -> Answer {
+/// The device below has not answered yet; it has to answer later for this to break the rule.
+fn freed_while_in_use(request: &Request) -> Answer {
     let irp = own_request(request);
+    as_pnp(irp, QUERY_PNP_DEVICE_STATE);
     unsafe {
-        let (size, locations) = ((*irp).Size, (*irp).StackCount);
-        IoInitializeIrp(irp, size, locations);
+        let _ = call((*request.extension).lower, irp);
         IoFreeIrp(irp);
     }
     OK

@@ -1,6 +1,6 @@
 //! IRQL of calls: rules V028 to V074, one routine for each of the levels that they demand.
 
-use core::{mem::size_of, ptr};
+use core::{arch::asm, mem::size_of, ptr};
 
 use wdk_sys::{
     FILE_DEVICE_UNKNOWN, HANDLE, IO_REMOVE_LOCK, KAPC_STATE, LARGE_INTEGER, PIRP, PVOID,
@@ -8,10 +8,10 @@ use wdk_sys::{
         ExAcquireFastMutex, ExReleaseFastMutex, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
         IoGetCurrentProcess, IoGetDmaAdapter, IoRegisterDeviceInterface, IoReleaseRemoveLockEx,
         KeAcquireSpinLockAtDpcLevel, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion,
-        KeInitializeEvent, KeLeaveCriticalRegion, KeReleaseSpinLock, KeReleaseSpinLockFromDpcLevel,
-        KeSetEvent, KeStackAttachProcess, KeUnstackDetachProcess, KeWaitForSingleObject,
-        MmFreeContiguousMemory, ObReferenceObjectByHandle, PsSetCreateProcessNotifyRoutine,
-        ZwClose,
+        KeEnterGuardedRegion, KeInitializeEvent, KeLeaveCriticalRegion, KeLeaveGuardedRegion,
+        KeReleaseSpinLock, KeReleaseSpinLockFromDpcLevel, KeSetEvent, KeStackAttachProcess,
+        KeUnstackDetachProcess, KeWaitForSingleObject, MmFreeContiguousMemory,
+        ObfDereferenceObject, ObfReferenceObject, PsSetCreateProcessNotifyRoutine, ZwClose,
     },
 };
 
@@ -34,8 +34,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     (38, spin_lock_acquired_above_dispatch),
     (48, event_set_above_dispatch),
     (49, critical_region_above_apc),
-    (50, remove_lock_released_above_dispatch),
-    (51, key_closed_at_apc),
+    (50, object_dereferenced_above_dispatch),
+    (51, key_closed_in_a_guarded_region),
     (58, device_deleted_at_dispatch),
     (59, device_created_at_apc),
     (61, interface_registered_at_apc),
@@ -44,8 +44,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     (66, event_set_with_wait_at_dispatch),
     (67, pages_allocated_at_dispatch),
     (68, contiguous_memory_freed_above_dispatch),
-    (69, handle_referenced_at_apc),
     (70, process_notification_at_apc),
+    (73, key_closed_at_apc),
+    (74, remove_lock_released_above_dispatch),
+    (90, interrupts_disabled),
     (94, wait_above_dispatch),
     (95, endless_wait_at_dispatch),
     (96, wait_with_timeout_at_dispatch),
@@ -169,6 +171,26 @@ fn remove_lock_released_above_dispatch(request: &Request) -> Answer {
     OK
 }
 
+fn object_dereferenced_above_dispatch(request: &Request) -> Answer {
+    unsafe {
+        let pdo = (*request.extension).pdo.cast();
+        ObfReferenceObject(pdo);
+        at_irql(DEVICE, || ObfDereferenceObject(pdo));
+    }
+    OK
+}
+
+fn key_closed_in_a_guarded_region(request: &Request) -> Answer {
+    if let Some(key) = open_key(unsafe { (*request.extension).pdo }) {
+        unsafe {
+            KeEnterGuardedRegion();
+            let _ = ZwClose(key);
+            KeLeaveGuardedRegion();
+        }
+    }
+    OK
+}
+
 fn key_closed_at_apc(request: &Request) -> Answer {
     if let Some(key) = open_key(unsafe { (*request.extension).pdo }) {
         let _ = at_irql(APC, || unsafe { ZwClose(key) });
@@ -284,25 +306,6 @@ fn contiguous_memory_freed_above_dispatch(_: &Request) -> Answer {
     OK
 }
 
-fn handle_referenced_at_apc(request: &Request) -> Answer {
-    let mut object = ptr::null_mut();
-    let handle = request.value as HANDLE;
-    let _ = at_irql(APC, || unsafe {
-        ObReferenceObjectByHandle(
-            handle,
-            0,
-            ptr::null_mut(),
-            1,
-            &raw mut object,
-            ptr::null_mut(),
-        )
-    });
-    if !object.is_null() {
-        unsafe { wdk_sys::ntddk::ObfDereferenceObject(object) };
-    }
-    OK
-}
-
 unsafe extern "C" fn notify(_: HANDLE, _: HANDLE, _: u8) {}
 
 fn process_notification_at_apc(_: &Request) -> Answer {
@@ -348,4 +351,9 @@ fn completion_above_dispatch(request: &Request) -> Answer {
     let _ = current_stack(request.irp);
     let status = at_irql(DEVICE, || crate::system::complete(request.irp, 0, 0));
     Answer::Done(status)
+}
+
+fn interrupts_disabled(_: &Request) -> Answer {
+    unsafe { asm!("cli") };
+    OK
 }

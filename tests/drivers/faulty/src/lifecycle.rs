@@ -7,9 +7,8 @@ use wdk_sys::{
     REGHANDLE, STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
     ntddk::{
         EtwRegister, EtwUnregister, ExAllocatePool2, IoDeleteDevice, IoDetachDevice,
-        IoReleaseRemoveLockAndWaitEx, IoSetDeviceInterfaceState, KeInitializeDpc,
-        KeInitializeTimerEx, KeSetTimer, ObfReferenceObject, PsSetCreateProcessNotifyRoutine,
-        PsSetCreateProcessNotifyRoutineEx,
+        IoReleaseRemoveLockAndWaitEx, IoSetDeviceInterfaceState, ObfReferenceObject,
+        PsSetCreateProcessNotifyRoutine, PsSetCreateProcessNotifyRoutineEx,
     },
 };
 
@@ -17,10 +16,7 @@ use crate::{
     device::{Extension, breaks, initialize_remove_lock, open_key},
     pnp::{own_start, release},
     pool,
-    system::{
-        APC, address, call, complete, copy_stack, raise_irql, set_completion, set_status,
-        skip_stack,
-    },
+    system::{APC, call, complete, copy_stack, raise_irql, set_completion, set_status, skip_stack},
 };
 
 const START: u8 = 0x00;
@@ -95,9 +91,11 @@ pub(crate) fn instead_of_pnp(extension: *mut Extension, irp: PIRP, minor: u8) ->
         STOP | CANCEL_REMOVE if breaks(245) => Some(complete(irp, STATUS_UNSUCCESSFUL, 0)),
         // Completed by a driver that is not the last that has to see it.
         STOP if breaks(229) => Some(complete(irp, STATUS_SUCCESS, 0)),
+        // Passed down, still there, and completed from here.
         STOP if breaks(281) => {
             set_status(irp, STATUS_SUCCESS);
             copy_stack(irp);
+            set_completion(irp, crate::pnp::propagate, ptr::null_mut());
             let _ = call(lower, irp);
             Some(complete(irp, STATUS_SUCCESS, 0))
         }
@@ -226,18 +224,8 @@ pub(crate) fn started(extension: *mut Extension) {
         if breaks(301) {
             let _ = IoSetDeviceInterfaceState(&raw mut (*extension).interface, 1);
         }
-        if breaks(104) {
-            let scratch = &raw mut (*extension).scratch;
-            let (timer, dpc) = (&raw mut (*scratch).timer, &raw mut (*scratch).dpc);
-            KeInitializeTimerEx(timer, 0);
-            KeInitializeDpc(dpc, Some(idle), ptr::null_mut());
-            // An hour from now: it is still active when the extension goes.
-            KeSetTimer(timer, address(-36_000_000_000), dpc);
-        }
     }
 }
-
-unsafe extern "C" fn idle(_: *mut wdk_sys::KDPC, _: PVOID, _: PVOID, _: PVOID) {}
 
 /// The description for the adapter, and the highest version to ask for.
 pub(crate) fn description(mut description: DEVICE_DESCRIPTION) -> (DEVICE_DESCRIPTION, u32) {
@@ -278,12 +266,8 @@ pub(crate) fn leaks_adapter() -> bool {
     breaks(132) || breaks(179)
 }
 
-pub(crate) fn status_of_remove() -> NTSTATUS {
-    if breaks(249) {
-        STATUS_UNSUCCESSFUL
-    } else {
-        STATUS_SUCCESS
-    }
+pub(crate) fn fails_remove() -> bool {
+    breaks(249)
 }
 
 pub(crate) fn waits_for_lock() -> bool {

@@ -6,13 +6,11 @@ use wdk_sys::{
     FAST_MUTEX, KEVENT, LARGE_INTEGER,
     ntddk::{
         ExAcquireFastMutex, ExAcquireFastMutexUnsafe, ExAcquirePushLockExclusiveEx,
-        ExAcquireResourceExclusiveLite, ExDeleteResourceLite, ExInitializeResourceLite,
         ExReleaseFastMutex, ExReleaseFastMutexUnsafe, ExReleasePushLockExclusiveEx,
-        ExReleaseResourceLite, IoAcquireCancelSpinLock, IoReleaseCancelSpinLock,
-        KeAcquireInStackQueuedSpinLock, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion,
-        KeEnterGuardedRegion, KeInitializeEvent, KeInitializeTimerEx, KeLeaveCriticalRegion,
-        KeLeaveGuardedRegion, KeReleaseInStackQueuedSpinLock, KeReleaseSpinLock, KeSetTimer,
-        KeWaitForSingleObject,
+        IoAcquireCancelSpinLock, IoReleaseCancelSpinLock, KeAcquireInStackQueuedSpinLock,
+        KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion, KeEnterGuardedRegion,
+        KeInitializeEvent, KeLeaveCriticalRegion, KeLeaveGuardedRegion,
+        KeReleaseInStackQueuedSpinLock, KeReleaseSpinLock, KeWaitForSingleObject,
     },
 };
 
@@ -20,12 +18,11 @@ use crate::{
     control::{Answer, Fault, OK, Request},
     device::Scratch,
     pool,
-    system::{APC, PASSIVE, USER_MODE, address, at_irql, lower_irql},
+    system::{APC, PASSIVE, USER_MODE, at_irql, lower_irql},
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
     (33, queued_lock_released_at_passive),
-    (34, resource_with_apcs_enabled),
     (35, unsafe_fast_mutex_with_apcs_enabled),
     (36, region_left_without_being_in_one),
     (75, fast_mutex_taken_twice),
@@ -44,8 +41,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     (97, user_wait_on_the_stack),
     (98, push_lock_with_apcs_enabled),
     (99, event_in_paged_pool),
-    (102, resource_in_a_freed_block),
-    (104, timer_in_a_freed_block),
 ];
 
 fn scratch(request: &Request) -> *mut Scratch {
@@ -102,17 +97,6 @@ fn queued_lock_released_at_passive(request: &Request) -> Answer {
         KeAcquireInStackQueuedSpinLock(lock, queue);
         lower_irql(PASSIVE);
         KeReleaseInStackQueuedSpinLock(queue);
-    }
-    OK
-}
-
-fn resource_with_apcs_enabled(request: &Request) -> Answer {
-    unsafe {
-        let resource = &raw mut (*scratch(request)).resource;
-        let _ = ExInitializeResourceLite(resource);
-        ExAcquireResourceExclusiveLite(resource, 1);
-        ExReleaseResourceLite(resource);
-        let _ = ExDeleteResourceLite(resource);
     }
     OK
 }
@@ -272,25 +256,6 @@ fn push_lock_with_apcs_enabled(request: &Request) -> Answer {
 fn event_in_paged_pool(_: &Request) -> Answer {
     let block = pool::paged(size_of::<KEVENT>());
     unsafe { KeInitializeEvent(block.cast(), 0, 0) };
-    pool::free(block);
-    OK
-}
-
-fn resource_in_a_freed_block(_: &Request) -> Answer {
-    let block = pool::block(size_of::<wdk_sys::ERESOURCE>());
-    unsafe {
-        let _ = ExInitializeResourceLite(block.cast());
-    }
-    pool::free(block);
-    OK
-}
-
-fn timer_in_a_freed_block(_: &Request) -> Answer {
-    let block = pool::block(size_of::<wdk_sys::KTIMER>());
-    unsafe {
-        KeInitializeTimerEx(block.cast(), 0);
-        KeSetTimer(block.cast(), address(-36_000_000_000), ptr::null_mut());
-    }
     pool::free(block);
     OK
 }

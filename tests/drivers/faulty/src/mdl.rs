@@ -6,11 +6,11 @@ use wdk_sys::{
     PAGE_EXECUTE_READWRITE, PAGE_READWRITE, PMDL, PVOID, SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
     ULONG,
     ntddk::{
-        ExFreePool, IoAllocateMdl, IoBuildPartialMdl, IoFreeMdl, MmAllocateContiguousMemory,
+        ExFreePool, IoAllocateMdl, IoFreeMdl, MmAllocateContiguousMemory,
         MmAllocateContiguousMemorySpecifyCache, MmAllocateContiguousNodeMemory,
         MmAllocatePagesForMdlEx, MmBuildMdlForNonPagedPool, MmFreeContiguousMemory,
         MmFreeContiguousMemorySpecifyCache, MmFreePagesFromMdl, MmMapLockedPagesSpecifyCache,
-        MmProbeAndLockPages, MmSecureVirtualMemory, MmUnlockPages, MmUnmapLockedPages,
+        MmProbeAndLockPages, MmUnlockPages, MmUnmapLockedPages,
     },
 };
 
@@ -39,6 +39,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (114, map_of_what_is_not_locked),
     (116, locked_twice),
     (117, mapped_twice),
+    (118, map_of_a_hand_made_mdl),
     (119, partial_mdl_unlocked),
     (120, freed_while_mapped),
     (123, unlocked_twice),
@@ -259,6 +260,24 @@ fn map_of_what_is_not_locked(_: &Request) -> Answer {
     OK
 }
 
+/// What `MmInitializeMdl` makes in memory of the driver's own, with pages that nobody has filled in.
+fn map_of_a_hand_made_mdl(_: &Request) -> Answer {
+    let (memory, block) = (pool::block(64), pool::block(PAGE));
+    unsafe {
+        let mdl: PMDL = memory.cast();
+        (*mdl).Size = 56;
+        (*mdl).StartVa = block.cast();
+        (*mdl).ByteCount = PAGE as ULONG;
+        let view = map_kernel(mdl);
+        if !view.is_null() {
+            MmUnmapLockedPages(view, mdl);
+        }
+    }
+    pool::free(block);
+    pool::free(memory);
+    OK
+}
+
 fn locked_twice(_: &Request) -> Answer {
     let (mdl, block) = locked_mdl();
     let _ = lock(mdl, KERNEL_MODE);
@@ -274,12 +293,13 @@ fn mapped_twice(_: &Request) -> Answer {
 }
 
 fn partial_mdl_unlocked(_: &Request) -> Answer {
+    const PARTIAL: i16 = 0x10;
     let (mdl, block) = locked_mdl();
     unsafe {
-        let part = IoAllocateMdl(block.cast(), 64, 0, 0, ptr::null_mut());
-        IoBuildPartialMdl(mdl, part, block.cast(), 64);
-        MmUnlockPages(part);
-        IoFreeMdl(part);
+        // What `IoBuildPartialMdl` leaves in an MDL over some of the pages of this one.
+        (*mdl).MdlFlags |= PARTIAL;
+        MmUnlockPages(mdl);
+        (*mdl).MdlFlags &= !PARTIAL;
     }
     free_locked((mdl, block));
     OK
@@ -351,10 +371,19 @@ fn wrong_free_routine(request: &Request) -> Answer {
 fn page_mdl_half_freed(request: &Request) -> Answer {
     let mdl = pages(1);
     unsafe {
-        MmFreePagesFromMdl(mdl);
-        if request.variant == 1 {
-            IoFreeMdl(mdl);
-            ExFreePool(mdl.cast());
+        match request.variant {
+            // Without its pages.
+            0 => {
+                ExFreePool(mdl.cast());
+                free_pages(mdl);
+            }
+            1 => {
+                MmFreePagesFromMdl(mdl);
+                IoFreeMdl(mdl);
+                ExFreePool(mdl.cast());
+            }
+            // Without itself.
+            _ => MmFreePagesFromMdl(mdl),
         }
     }
     OK
@@ -375,13 +404,9 @@ fn leak(request: &Request) -> Answer {
                 let (mdl, _) = locked_mdl();
                 mdl.cast()
             }
-            5 => {
+            _ => {
                 let high = address(ALL_ADDRESSES);
                 MmAllocateContiguousMemory(PAGE as SIZE_T, high)
-            }
-            _ => {
-                let (buffer, bytes) = (request.value as PVOID, PAGE as SIZE_T);
-                MmSecureVirtualMemory(buffer, bytes, PAGE_READWRITE)
             }
         }
     };

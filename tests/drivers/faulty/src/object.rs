@@ -1,14 +1,14 @@
 //! Objects, handles, strings, remove locks: rules V253 to V268, V191, V199, V239.
 
-use core::{mem::size_of, ptr};
+use core::mem::size_of;
 
 use wdk_sys::{
     HANDLE, IO_REMOVE_LOCK, KEY_READ, OBJ_KERNEL_HANDLE, OBJECT_ATTRIBUTES, STATUS_SUCCESS, ULONG,
     UNICODE_STRING,
     ntddk::{
         EtwUnregister, ExInitializeRundownProtection, ExWaitForRundownProtectionRelease,
-        IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx, ObReferenceObjectByHandle,
-        ObfDereferenceObject, ObfReferenceObject, ZwClose, ZwOpenKey, ZwQueryValueKey, memcpy,
+        IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx, ObfDereferenceObject,
+        ObfReferenceObject, ZwClose, ZwOpenKey, ZwQueryValueKey, memcpy,
     },
 };
 
@@ -26,6 +26,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (261, malformed_string),
     (262, overlapping_copy),
     (263, bad_handle),
+    (264, key_in_the_callers_handle_table),
     (266, reference_dropped_twice),
     (268, key_left_open),
     (293, device_reference_left),
@@ -137,11 +138,19 @@ fn overlapping_copy(_: &Request) -> Answer {
 }
 
 fn bad_handle(_: &Request) -> Answer {
-    let mut object = ptr::null_mut();
+    let _ = unsafe { ZwClose(0xDEAC as HANDLE) };
+    OK
+}
+
+fn key_in_the_callers_handle_table(_: &Request) -> Answer {
+    let mut name = unicode(&FAULT_VALUE);
+    let mut attributes = attributes(&mut name);
+    attributes.Attributes = 0;
+    let mut key: HANDLE = core::ptr::null_mut();
     unsafe {
-        let handle = 0xDEAC as HANDLE;
-        let none = ptr::null_mut();
-        let _ = ObReferenceObjectByHandle(handle, 0, ptr::null_mut(), 0, &raw mut object, none);
+        if ZwOpenKey(&raw mut key, KEY_READ, &raw mut attributes) == STATUS_SUCCESS {
+            let _ = ZwClose(key);
+        }
     }
     OK
 }

@@ -4,7 +4,8 @@ use core::{mem::size_of, ptr};
 
 use wdk_sys::{
     DEVICE_DESCRIPTION, DEVICE_DESCRIPTION_VERSION3, DEVICE_OBJECT, IO_REMOVE_LOCK, IRP, KEVENT,
-    NTSTATUS, PIRP, PVOID, STATUS_MORE_PROCESSING_REQUIRED, STATUS_PENDING, STATUS_SUCCESS, ULONG,
+    NTSTATUS, PIRP, PVOID, STATUS_MORE_PROCESSING_REQUIRED, STATUS_PENDING, STATUS_SUCCESS,
+    STATUS_UNSUCCESSFUL, ULONG,
     ntddk::{
         IoAcquireRemoveLockEx, IoDeleteDevice, IoDetachDevice, IoGetDmaAdapter,
         IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx, IoSetDeviceInterfaceState,
@@ -52,6 +53,9 @@ pub(crate) unsafe extern "C" fn pnp(device: *mut DEVICE_OBJECT, irp: *mut IRP) -
         return complete(irp, status, 0);
     }
     let minor = unsafe { (*current_stack(irp)).MinorFunction };
+    if minor == STOP && !breaks(179) {
+        put_adapter(extension);
+    }
     if let Some(status) = lifecycle::instead_of_pnp(extension, irp, minor) {
         release(extension, irp);
         return status;
@@ -63,19 +67,15 @@ pub(crate) unsafe extern "C" fn pnp(device: *mut DEVICE_OBJECT, irp: *mut IRP) -
             return status;
         }
         REMOVE => return remove(extension, irp),
-        STOP => {
-            if !breaks(179) {
-                put_adapter(extension);
-            }
-            set_status(irp, STATUS_SUCCESS);
-        }
         SURPRISE => {
             disable_interface(extension);
             put_adapter(extension);
             lifecycle::surprise_removed(extension);
             set_status(irp, STATUS_SUCCESS);
         }
-        QUERY_REMOVE | CANCEL_REMOVE | QUERY_STOP | CANCEL_STOP => set_status(irp, STATUS_SUCCESS),
+        QUERY_REMOVE | CANCEL_REMOVE | QUERY_STOP | CANCEL_STOP | STOP => {
+            set_status(irp, STATUS_SUCCESS);
+        }
         _ => {}
     }
     lifecycle::before_pass_down(extension, irp, minor);
@@ -167,10 +167,15 @@ fn remove(extension: *mut Extension, irp: PIRP) -> NTSTATUS {
         if !lifecycle::leaks_adapter() {
             put_adapter(extension);
         }
-        set_status(irp, lifecycle::status_of_remove());
+        set_status(irp, STATUS_SUCCESS);
         let lower = (*extension).lower;
-        skip_stack(irp);
-        let status = call(lower, irp);
+        let status = if lifecycle::fails_remove() {
+            let _ = pass_and_wait(extension, irp);
+            complete(irp, STATUS_UNSUCCESSFUL, 0)
+        } else {
+            skip_stack(irp);
+            call(lower, irp)
+        };
         let size = size_of::<IO_REMOVE_LOCK>() as ULONG;
         let tag = irp.cast();
         if lifecycle::waits_for_lock() {

@@ -3,11 +3,10 @@
 use core::{ffi::c_void, ptr};
 
 use wdk_sys::{
-    HANDLE, PAGE_READWRITE, PMDL, PVOID, SIZE_T, STATUS_INSUFFICIENT_RESOURCES, ULONG,
+    PMDL, PVOID, ULONG,
     ntddk::{
         IoAllocateMdl, IoFreeMdl, KeInitializeEvent, MmFreeContiguousMemory,
-        MmMapLockedPagesSpecifyCache, MmSecureVirtualMemory, MmUnlockPages, MmUnmapLockedPages,
-        MmUnsecureVirtualMemory,
+        MmMapLockedPagesSpecifyCache, MmUnlockPages, MmUnmapLockedPages,
     },
 };
 
@@ -17,7 +16,7 @@ use crate::{
     guard,
     mdl::{CACHED, contiguous, lock, nonpaged_mdl},
     pool,
-    system::{DISPATCH, NORMAL_NO_EXECUTE, PAGE, USER_MODE, at_irql, current_stack},
+    system::{DISPATCH, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, USER_MODE, at_irql, current_stack},
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -25,7 +24,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     (122, user_pages_left_locked),
     (127, user_sees_old_contents),
     (128, user_sees_part_of_a_page),
-    (133, secured_range_released_twice),
     (258, user_address_for_a_kernel_routine),
     (269, unguarded_user_access),
 ];
@@ -43,8 +41,11 @@ pub(crate) fn map_user(mdl: PMDL) -> Result<usize, u32> {
     guard::call(routine, arguments)
 }
 
-/// The caller's own buffer, of a request that hands over addresses.
+/// The caller's own memory: the page that the input names, or the input buffer of a request that hands over addresses.
 fn user_buffer(request: &Request) -> (PVOID, usize) {
+    if request.value != 0 {
+        return (request.value as PVOID, PAGE);
+    }
     unsafe {
         let parameters = (*current_stack(request.irp)).Parameters.DeviceIoControl;
         (
@@ -146,22 +147,20 @@ fn user_sees_part_of_a_page(_: &Request) -> Answer {
     OK
 }
 
-fn secured_range_released_twice(request: &Request) -> Answer {
+fn user_address_for_a_kernel_routine(request: &Request) -> Answer {
     let (buffer, bytes) = user_buffer(request);
     unsafe {
-        let handle: HANDLE = MmSecureVirtualMemory(buffer, bytes as SIZE_T, PAGE_READWRITE);
-        if handle.is_null() {
-            return Answer::Status(STATUS_INSUFFICIENT_RESOURCES);
+        if request.variant == 1 {
+            KeInitializeEvent(buffer.cast(), 0, 0);
+            return OK;
         }
-        MmUnsecureVirtualMemory(handle);
-        MmUnsecureVirtualMemory(handle);
+        // Without the probe that a user address needs.
+        let mdl = IoAllocateMdl(buffer, bytes as ULONG, 0, 0, ptr::null_mut());
+        if lock(mdl, KERNEL_MODE).is_ok() {
+            MmUnlockPages(mdl);
+        }
+        IoFreeMdl(mdl);
     }
-    OK
-}
-
-fn user_address_for_a_kernel_routine(request: &Request) -> Answer {
-    let (buffer, _) = user_buffer(request);
-    unsafe { KeInitializeEvent(buffer.cast(), 0, 0) };
     OK
 }
 

@@ -1,0 +1,21 @@
+//! Locks, waits, regions.
+
+use crate::stage::caught;
+
+caught! {
+    fast_mutex_taken_twice_is_v075: 75, 0 => "V075";
+    two_locks_taken_in_two_orders_are_v076: 76, 0 => "V076";
+    fast_mutex_without_initialisation_is_v077: 77, 0 => "V077";
+    spin_locks_released_in_the_wrong_order_are_v078: 78, 0 => "V078";
+    fast_mutex_released_before_acquired_is_v081: 81, 0 => "V081";
+    queued_lock_released_as_a_plain_one_is_v082: 82, 0 => "V082";
+    spin_lock_freed_while_owned_is_v084: 84, 0 => "V084";
+    guarded_region_left_without_being_in_one_is_v086: 86, 0 => "V086";
+    queued_spin_lock_held_at_return_is_v087: 87, 0 => "V087";
+    spin_lock_held_at_return_is_v088: 88, 0 => "V088";
+    cancel_spin_lock_held_at_return_is_v089: 89, 0 => "V089";
+    critical_region_held_at_return_is_v091: 91, 0 => "V091";
+    user_wait_on_the_stack_is_v097: 97, 0 => "V097";
+    push_lock_outside_of_a_critical_region_is_v098: 98, 0 => "V098";
+    event_in_paged_pool_is_v099: 99, 0 => "V099";
+}

@@ -1,0 +1,17 @@
+//! The judge, judged: a check counts once a driver that breaks the rule on purpose has been caught by it.
+//!
+//! Each test loads the faulty driver, has it break one rule, and looks for that rule in the report; the same driver
+//! doing the same work without a fault must give a clean one. Cites verifier-rules.md: the numbers in the tests' names.
+
+mod clean;
+mod dma;
+mod host;
+mod irp;
+mod irql;
+mod leaks;
+mod lifecycle;
+mod locks;
+mod memory;
+mod object;
+mod pool;
+mod stage;

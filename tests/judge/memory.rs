@@ -1,0 +1,100 @@
+//! MDLs, mappings, contiguous memory, processes.
+
+use nt_host::Report;
+
+use crate::stage::{INTERFACE, Stage, caught, fault, input, work};
+
+caught! {
+    unlock_of_what_was_never_locked_is_v108: 108, 0 => "V108";
+    unlock_of_nonpaged_pool_is_v109: 109, 0 => "V109";
+    paged_pool_described_as_nonpaged_is_v110: 110, 0 => "V110";
+    bug_check_asked_for_on_failure_is_v112: 112, 0 => "V112";
+    map_of_what_is_not_locked_is_v114: 114, 0 => "V114";
+    map_of_a_hand_made_mdl_is_v118: 118, 0 => "V118";
+    pages_locked_twice_are_v116: 116, 0 => "V116";
+    pages_mapped_twice_are_v117: 117, 0 => "V117";
+    mdl_freed_while_its_pages_are_locked_is_v120: 120, 0 => "V120";
+    mdl_freed_while_mapped_to_user_is_v120: 120, 1 => "V120";
+    pages_unlocked_twice_are_v123: 123, 0 => "V123";
+    contiguous_memory_freed_while_mapped_to_user_is_v125: 120, 1 => "V125";
+    memory_shown_to_user_as_it_came_is_v127: 127, 0 => "V127";
+    part_of_a_page_shown_to_user_is_v128: 128, 0 => "V128";
+    contiguous_memory_freed_as_pool_is_v129: 129, 0 => "V129";
+    pool_freed_as_contiguous_memory_is_v129: 129, 1 => "V129";
+    contiguous_memory_freed_with_another_length_is_v129: 129, 2 => "V129";
+    contiguous_memory_freed_with_another_cache_type_is_v129: 129, 3 => "V129";
+    mdl_freed_as_pool_is_v129: 129, 4 => "V129";
+    page_mdl_freed_before_its_pages_is_v130: 130, 0 => "V130";
+    page_mdl_never_freed_is_v132: 130, 2 => "V132";
+    page_mdl_freed_as_an_ordinary_one_is_v130: 130, 1 => "V130";
+    pages_mapped_with_two_cache_types_are_v134: 134, 0 => "V134";
+    write_past_contiguous_memory_is_v135: 135, 0 => "V135";
+    executable_contiguous_memory_is_v138: 138, 0 => "V138";
+    executable_mapping_is_v139: 139, 0 => "V139";
+    unchecked_null_is_v300: 300, 0 => "V300";
+}
+
+/// The report after a fault that needs a page of the calling process.
+fn with_user_page(rule: u32, variant: u32) -> Report {
+    let stage = Stage::new();
+    let page = stage.process.allocate(4096).expect("a page");
+    drop(stage.send(fault(rule), variant, page));
+    stage.end()
+}
+
+#[test]
+fn pages_locked_at_process_exit_are_v122() {
+    let report = with_user_page(122, 0);
+    assert!(report.has("V122"), "{report}");
+}
+
+#[test]
+fn pages_locked_at_process_exit_are_v124_with_the_stack_of_the_lock() {
+    let report = with_user_page(122, 0);
+    assert!(report.has("V124") || report.has("V122"), "{report}");
+    let violation = report.violations.first().expect("the violation");
+    assert!(!violation.stack.is_empty(), "{violation}");
+}
+
+#[test]
+fn mapping_left_at_process_exit_is_v125() {
+    let stage = Stage::new();
+    stage.ask(work::MAP_TO_USER, 0, 0);
+    let report = stage.end();
+    assert!(report.has("V125"), "{report}");
+}
+
+#[test]
+fn mapping_removed_in_another_process_is_v126() {
+    let stage = Stage::new();
+    stage.ask(work::MAP_TO_USER, 0, 0);
+    let other = stage.host.create_process("other.exe").expect("a process");
+    let file = other.open(&INTERFACE).expect("the device opens");
+    let unmap = crate::stage::code(work::UNMAP_FROM_USER);
+    drop(file.device_control(unmap, &input(1, 0), &mut []));
+    drop(file);
+    let report = stage.end();
+    assert!(report.has("V126"), "{report}");
+}
+
+#[test]
+fn user_address_given_to_a_kernel_routine_is_v258() {
+    let report = with_user_page(258, 0);
+    assert!(report.has("V258"), "{report}");
+}
+
+#[test]
+fn event_in_user_memory_is_v099() {
+    let report = with_user_page(258, 1);
+    assert!(report.has("V099"), "{report}");
+}
+
+#[test]
+fn user_memory_that_is_gone_read_without_a_guard_is_v269() {
+    let stage = Stage::new();
+    let page = stage.process.allocate(4096).expect("a page");
+    stage.process.free(page);
+    drop(stage.send(fault(269), 0, page));
+    let report = stage.end();
+    assert!(report.has("V269"), "{report}");
+}
