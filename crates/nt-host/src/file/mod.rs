@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use control::{Access, Control, File, IoResult, Mode, Pending};
+pub(crate) use transfer::STALE;
 
 use crate::access::write;
 use crate::call::Stopped;

@@ -12,7 +12,7 @@ use crate::status::NtStatus;
 use crate::{lock, memory};
 
 /// What fills the part of a system buffer that holds no input: a driver that returns it leaks pool.
-const STALE: u8 = 0xDB;
+pub(crate) const STALE: u8 = 0xDB;
 
 struct Sender<'a> {
     host: &'a Arc<Host>,

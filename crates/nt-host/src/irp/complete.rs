@@ -6,6 +6,7 @@ use super::{Irp, State, check};
 use crate::access::{fill, read, read_bytes, write};
 use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
+use crate::file::STALE;
 use crate::host::{Host, current};
 use crate::layout::{irp, major, stack};
 use crate::lock;
@@ -200,7 +201,13 @@ fn judge(host: &Arc<Host>, request: &Arc<Irp>, status: NtStatus, cancel: u64) {
     let information: u64 = read(request.address + irp::INFORMATION);
     let state = lock(&request.state);
     let problem = information_problem(&state, request, status, information);
+    let unwritten = stale_output(host, &state, status, information);
     drop(state);
+    if let Some(offset) = unwritten {
+        let message =
+            format!("{name}: byte {offset} of the output and more after it were never written");
+        host.violation("V026", "uninitialised output", message);
+    }
     if let Some(problem) = problem {
         host.violation("V252", "C9/0x312", format!("{name}: {problem}"));
     }
@@ -272,6 +279,31 @@ fn information_problem(
     }
     let limit = state.transfer.output_length?;
     (information > limit).then(|| format!("Information {information}, output is {limit} bytes"))
+}
+
+/// Where the output shows what fills memory that nobody has written: a system buffer, or fresh memory copied to it.
+///
+/// A short run of them may be the driver's own bytes; a long one is not.
+fn stale_output(host: &Host, state: &State, status: NtStatus, information: u64) -> Option<usize> {
+    const RUN: usize = 32;
+    let transfer = &state.transfer;
+    let buffer = transfer
+        .buffer
+        .as_ref()
+        .filter(|_| transfer.copies_output && !status.is_error())?;
+    let length = information.min(transfer.output_length.unwrap_or(0));
+    let bytes = read_bytes(buffer.address(), length as usize);
+    let fresh = host.machine.config().fill.unwrap_or(STALE);
+    let mut run = 0;
+    let last = bytes.iter().position(|&byte| {
+        run = if byte == STALE || byte == fresh {
+            run + 1
+        } else {
+            0
+        };
+        run == RUN
+    });
+    last.map(|last| last + 1 - RUN)
 }
 
 extern "win64" fn io_set_completion_routine_ex(

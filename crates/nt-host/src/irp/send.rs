@@ -7,7 +7,7 @@ use crate::access::{read, write};
 use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
 use crate::host::Host;
-use crate::layout::{driver, irp, major, stack};
+use crate::layout::{self, driver, irp, major, stack};
 use crate::status::NtStatus;
 use crate::thread::DISPATCH;
 use crate::{device, lock};
@@ -129,6 +129,11 @@ fn call_from_driver(host: &Arc<Host>, device: u64, address: u64) -> Result<u32, 
             format!("{address:#x} is no live IRP"),
         ));
     };
+    let kind: u16 = read(address + layout::irp::TYPE);
+    if kind != layout::irp::TYPE_IRP {
+        let message = format!("{address:#x} has type {kind}");
+        return Err(fatal(host, "V185", "C9/0x03", message));
+    }
     if device == 0 {
         return Err(fatal(
             host,
