@@ -2,7 +2,7 @@
 
 use std::{thread, time::Instant};
 
-use nt_host::{Host, HostError};
+use nt_host::{Host, HostError, RegistryValue};
 use nt_image::LoadError;
 use object::{Object, ObjectSection, pe, read::pe::PeFile64};
 use sanproxy_tests::image::{self, TestImage};
@@ -84,8 +84,25 @@ fn import_table_in_an_executable_section_is_v142() {
 
 #[test]
 fn process_callback_of_an_image_without_integrity_check_is_v299() {
-    let report = crate::stage::life_of(299, false);
+    let mut file = image::read(TestImage::Faulty);
+    let headers = PeFile64::parse(file.as_slice())
+        .expect("a PE image")
+        .dos_header()
+        .nt_headers_offset();
+    // DllCharacteristics, of which this bit is the upper one of the low byte.
+    file[headers as usize + 24 + 70] &= 0x7F;
+    let fault = RegistryValue::Dword(299);
+    let host = builder().parameter("Fault", fault).build().expect("a host");
+    let driver = host.load("faulty", &file).expect("the driver loads");
+    drop(driver.add_device());
+    let report = host.report();
     assert!(report.has("V299"), "{report}");
+}
+
+#[test]
+fn process_callback_of_an_image_with_integrity_check_is_not_reported() {
+    let report = crate::stage::life_of(299, false);
+    assert!(report.is_clean(), "{report}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn cancelled_request_that_is_never_completed_is_v267() {
         .begin(&Control::new(code(work::WAIT), &input, 0))
         .expect("it comes back");
     drop(pending.cancel());
-    drop(pending.wait(Duration::from_secs(3)));
+    let _ended = pending.wait(Duration::from_secs(3));
     drop(stage.process.exit());
     let report = stage.end();
     assert!(report.has("V267"), "{report}");

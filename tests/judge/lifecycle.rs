@@ -2,13 +2,12 @@
 
 use nt_host::RegistryValue;
 
-use crate::stage::{builder, caught_in_life, life_on, live};
+use crate::stage::{builder, caught_in_life, life_on, live, report_on};
 
 caught_in_life! {
     device_deleted_while_attached_is_v198: 198, false => "V198";
     device_detached_twice_is_v199: 199, false => "V199";
     control_field_copied_along_is_v203: 203, false => "V203";
-    completion_routine_copied_along_is_v204: 204, false => "V204";
     status_changed_on_an_unknown_request_is_v211: 211, false => "V211";
     information_changed_on_an_unknown_request_is_v212: 212, false => "V212";
     failed_request_passed_down_is_v213: 213, false => "V213";
@@ -41,6 +40,19 @@ fn request_completed_while_a_lower_driver_has_it_is_v281() {
     let report = life_on(builder().force_pending(true), 281, false);
     assert!(report.has("V281"), "{report}");
     assert!(report.has("V202"), "{report}");
+}
+
+#[test]
+fn completion_routine_copied_along_is_v204() {
+    let builder = builder().parameter("Fault", RegistryValue::Dword(204));
+    let report = report_on(builder, 204, 0);
+    assert!(report.has("V204"), "{report}");
+}
+
+#[test]
+fn request_sent_to_itself_is_not_reported() {
+    let report = report_on(builder(), 204, 0);
+    assert!(report.is_clean(), "{report}");
 }
 
 #[test]

@@ -25,7 +25,6 @@ caught! {
     two_pool_types_are_v024: 24, 0 => "V024";
     no_pool_type_is_v024: 24, 1 => "V024";
     no_tag_is_v024: 24, 2 => "V024";
-    paged_pool_read_at_dispatch_is_v027: 27, 0 => "V027";
     executable_pool_is_v137: 137, 0 => "V137";
 }
 
@@ -41,6 +40,18 @@ fn uninitialised_pool_in_output_is_v026() {
     stage
         .file()
         .device_control(fault(26), &input(0, 0), &mut output)
+        .expect("it comes back");
+    let report = stage.end();
+    assert!(report.has("V026"), "{report}");
+}
+
+#[test]
+fn rest_of_the_system_buffer_in_output_is_v026() {
+    let stage = Stage::new();
+    let mut output = [0; 256];
+    stage
+        .file()
+        .device_control(fault(26), &input(1, 0), &mut output)
         .expect("it comes back");
     let report = stage.end();
     assert!(report.has("V026"), "{report}");

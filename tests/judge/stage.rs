@@ -164,7 +164,7 @@ pub(crate) fn life_on(builder: HostBuilder, rule: u32, surprise: bool) -> Report
 pub(crate) fn live(host: &Arc<Host>, surprise: bool) -> Result<(), HostError> {
     let driver = host.load("faulty", &image::read(TestImage::Faulty))?;
     if let Ok(device) = driver.add_device() {
-        drop(device.start()?);
+        let _status = device.start()?;
         let process = host.create_process("program.exe")?;
         if let Ok(file) = process.open(&INTERFACE) {
             file.control(&Control::new(code(work::NOTHING), &[], 0))?;
@@ -176,15 +176,15 @@ pub(crate) fn live(host: &Arc<Host>, surprise: bool) -> Result<(), HostError> {
         device.send_power(2, false, 4)?;
         device.send_system_control(0)?;
         if device.query_stop().is_ok() {
-            drop(device.stop()?);
-            drop(device.start()?);
+            let _status = device.stop()?;
+            let _status = device.start()?;
         }
-        drop(device.query_remove()?);
-        drop(device.cancel_remove()?);
+        let _status = device.query_remove()?;
+        let _status = device.cancel_remove()?;
         if surprise {
-            drop(device.surprise_removal()?);
+            let _status = device.surprise_removal()?;
         } else {
-            drop(device.remove()?);
+            let _status = device.remove()?;
         }
         process.exit()?;
     }

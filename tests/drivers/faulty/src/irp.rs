@@ -11,7 +11,7 @@ use wdk_sys::{
 
 use crate::{
     control::{Answer, Fault, OK, Request},
-    pnp, pool,
+    lifecycle, pnp, pool,
     system::{
         DEVICE, at_irql, call, complete, copy_stack, current_stack, mark_pending, next_stack,
         set_cancel_routine, set_completion, set_status, skip_stack,
@@ -30,6 +30,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (197, touched_after_completion),
     (200, passed_with_a_cancel_routine),
     (201, call_of_no_device),
+    (204, sent_to_itself),
     (205, no_stack_location_left),
     (206, freed_while_in_use),
     (208, pnp_request_with_a_status),
@@ -178,6 +179,28 @@ fn call_of_no_device(request: &Request) -> Answer {
     as_pnp(irp, QUERY_PNP_DEVICE_STATE);
     let _ = call(ptr::null_mut(), irp);
     unsafe { IoFreeIrp(irp) };
+    OK
+}
+
+/// A request of our own to our own device, with a location of ours above it: told to, the device copies all of it.
+fn sent_to_itself(request: &Request) -> Answer {
+    unsafe {
+        let this = (*request.extension).this;
+        let irp = IoAllocateIrp((*this).StackSize + 1, 0);
+        // The location that is ours: `IoSetNextIrpStackLocation`.
+        (*irp).CurrentLocation -= 1;
+        let own = next_stack(irp);
+        (*irp)
+            .Tail
+            .Overlay
+            .__bindgen_anon_2
+            .__bindgen_anon_1
+            .CurrentStackLocation = own;
+        (*own).DeviceObject = this;
+        as_pnp(irp, lifecycle::UNKNOWN);
+        let _ = call(this, irp);
+        IoFreeIrp(irp);
+    }
     OK
 }
 

@@ -23,7 +23,7 @@ const START: u8 = 0x00;
 const CANCEL_REMOVE: u8 = 0x03;
 const STOP: u8 = 0x04;
 /// No minor function of any version of the system.
-const UNKNOWN: u8 = 0x3F;
+pub(crate) const UNKNOWN: u8 = 0x3F;
 
 /// At the end of `AddDevice`.
 pub(crate) fn device_added(extension: *mut Extension) {
@@ -109,11 +109,6 @@ pub(crate) fn instead_of_pnp(extension: *mut Extension, irp: PIRP, minor: u8) ->
             copy_stack(irp);
             Some(call(lower, irp))
         }
-        STOP if breaks(204) => {
-            set_status(irp, STATUS_SUCCESS);
-            copy_whole_stack(irp, true);
-            Some(call(lower, irp))
-        }
         STOP if breaks(226) => {
             set_status(irp, STATUS_SUCCESS);
             copy_stack(irp);
@@ -151,6 +146,10 @@ pub(crate) fn instead_of_pnp(extension: *mut Extension, irp: PIRP, minor: u8) ->
             skip_stack(irp);
             Some(call(lower, irp))
         }
+        UNKNOWN if breaks(204) => {
+            copy_whole_stack(irp, true);
+            Some(call(lower, irp))
+        }
         UNKNOWN if breaks(212) => {
             unsafe { (*irp).IoStatus.Information = 0x1234 };
             skip_stack(irp);
@@ -169,10 +168,7 @@ pub(crate) fn instead_of_pnp(extension: *mut Extension, irp: PIRP, minor: u8) ->
 fn copy_whole_stack(irp: PIRP, routine: bool) {
     use crate::system::{current_stack, next_stack};
     unsafe {
-        if routine {
-            (*current_stack(irp)).CompletionRoutine = Some(crate::pnp::propagate);
-            (*current_stack(irp)).Control |= 0xE0;
-        } else {
+        if !routine {
             (*current_stack(irp)).Control |= 0x01;
         }
         next_stack(irp).write(*current_stack(irp));

@@ -143,7 +143,6 @@ fn two_orders_of_two_locks(request: &Request) -> Answer {
 fn fast_mutex_without_initialisation(request: &Request) -> Answer {
     unsafe {
         let mutex = &raw mut (*scratch(request)).second_mutex;
-        (*mutex).Count = 1;
         ExAcquireFastMutex(mutex);
         ExReleaseFastMutex(mutex);
     }
