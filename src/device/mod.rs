@@ -5,7 +5,7 @@ pub(crate) mod pnp;
 mod settings;
 
 use sanproxy_abi::{Error, INTERFACE_CLASS};
-use sanproxy_registry::{Charge, Limits, Quota, Statistics};
+use sanproxy_registry::{Charge, Limits, Quota, Statistics, Surcharge};
 use wdm::{
     device::Objects,
     interface::{Interface, InterfaceClass},
@@ -19,6 +19,9 @@ pub(crate) use self::{hardware::Hardware, settings::Settings};
 
 /// What a registration owes to its file and its device.
 pub(crate) type Debt = Charge<Shared<Quota>, Shared<Quota>>;
+
+/// What a piece owes for bytes that it holds beyond its own.
+pub(crate) type ExtraDebt = Surcharge<Shared<Quota>, Shared<Quota>>;
 
 /// Where a device is between its arrival and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub(super) fn register(
         pieces,
         nature,
         rung,
-    } = allocate(&using.hardware, request)?;
+    } = allocate(&using.hardware, request, &debt)?;
     let mappings = match &owner {
         Some((process, _)) => Some(map_all(&pieces, process)?),
         None => None,

@@ -14,7 +14,7 @@ use super::{
     Piece, push_within,
     source::{Nature, Source},
 };
-use crate::device::Hardware;
+use crate::device::{Debt, Hardware};
 
 /// The most pieces that a registration is made of.
 const MOST_PIECES: u64 = 4096;
@@ -31,7 +31,11 @@ pub(crate) struct Outcome {
 /// # Errors
 ///
 /// That of the first rung: it is what was asked for.
-pub(crate) fn allocate(hardware: &Hardware, request: &RegisterRequest) -> Result<Outcome, Error> {
+pub(crate) fn allocate(
+    hardware: &Hardware,
+    request: &RegisterRequest,
+    debt: &Debt,
+) -> Result<Outcome, Error> {
     let asked = request
         .node
         .map_or(Node::Any, |node| Node::Number(node.number()));
@@ -44,7 +48,13 @@ pub(crate) fn allocate(hardware: &Hardware, request: &RegisterRequest) -> Result
             .into_iter()
             .flatten()
         {
-            match fill(&Source::new(hardware, request, node), request, piece_length) {
+            let source = Source {
+                hardware,
+                request,
+                node,
+                debt,
+            };
+            match fill(&source, request, piece_length) {
                 Ok((pieces, nature)) => {
                     return Ok(Outcome {
                         pieces,

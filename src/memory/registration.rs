@@ -6,7 +6,7 @@ use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
 use wdm::memory::Memory;
 
 use super::reserve::ReservedPages;
-use crate::device::Debt;
+use crate::device::{Debt, ExtraDebt};
 
 /// One piece of a registration: contiguous for the device, and zeroed when made.
 pub(crate) struct Piece {
@@ -14,6 +14,8 @@ pub(crate) struct Piece {
     device_address: u64,
     #[expect(dead_code, reason = "kept until the piece is dropped")]
     pages: Option<ReservedPages>,
+    // Dropped last: what the block holds beyond the piece counts until it is gone.
+    padding: Option<ExtraDebt>,
 }
 
 impl Piece {
@@ -26,7 +28,14 @@ impl Piece {
             memory,
             device_address,
             pages,
+            padding: None,
         }
+    }
+
+    /// The piece, with what its block holds beyond it charged.
+    pub(super) fn padded(mut self, padding: ExtraDebt) -> Self {
+        self.padding = Some(padding);
+        self
     }
 
     /// The memory itself.

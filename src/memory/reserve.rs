@@ -1,7 +1,8 @@
 //! Common buffers taken when the device was started, while memory was whole.
 //!
-//! Registrations of a few pages are cut from them, without asking the system. Two owners never
-//! share a page.
+//! When the system has no memory any more, registrations of a few pages are cut from them. Not
+//! before: the device reaches the reserve at all times, so that a device which goes on using
+//! memory after its release is not stopped by the IOMMU there. Two owners never share a page.
 
 use sanproxy_abi::{CacheType, Error, PAGE_SIZE};
 use sanproxy_registry::{Block, PageAllocator};

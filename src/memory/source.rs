@@ -13,16 +13,15 @@ use wdm::{
 };
 
 use super::{Piece, Reserve, contract_cache, kernel_cache, placement::Place, push_within, reserve};
-use crate::device::Hardware;
-
-/// The longest piece for which the reserve is asked before the system is.
-const CUT_FIRST: u64 = 64 * 1024;
+use crate::device::{Debt, Hardware};
 
 /// Where all pieces of a registration come from.
 pub(super) struct Source<'a> {
-    hardware: &'a Hardware,
-    request: &'a RegisterRequest,
-    node: Node,
+    pub(super) hardware: &'a Hardware,
+    pub(super) request: &'a RegisterRequest,
+    pub(super) node: Node,
+    /// What is charged for the registration; blocks longer than their piece cost more.
+    pub(super) debt: &'a Debt,
 }
 
 /// What a source gives, besides memory.
@@ -33,19 +32,7 @@ pub(crate) struct Nature {
     pub(crate) address_kind: AddressKind,
 }
 
-impl<'a> Source<'a> {
-    pub(super) const fn new(
-        hardware: &'a Hardware,
-        request: &'a RegisterRequest,
-        node: Node,
-    ) -> Self {
-        Self {
-            hardware,
-            request,
-            node,
-        }
-    }
-
+impl Source<'_> {
     /// One piece of `length` bytes, and what it is.
     pub(super) fn piece(&self, length: u64) -> Result<(Piece, Nature), Error> {
         let place = Place::of(self.request, length);
@@ -62,11 +49,6 @@ impl<'a> Source<'a> {
             .adapter
             .as_ref()
             .ok_or(Error::KindNotOffered)?;
-        if place.length <= CUT_FIRST
-            && let Ok(cut) = self.cut(adapter, place)
-        {
-            return Ok(cut);
-        }
         let allocator = adapter.allocator();
         let nature = Nature {
             method: method(allocator),
@@ -75,6 +57,7 @@ impl<'a> Source<'a> {
         };
         self.fitting(place, |length| self.buffer(adapter, place, length))
             .map(|piece| (piece, nature))
+            // The device reaches the reserve at all times, registered or not. So it comes last.
             .or_else(|error| self.cut(adapter, place).map_err(|_| error))
     }
 
@@ -132,7 +115,9 @@ impl<'a> Source<'a> {
         let exact = allocate(place.length).and_then(|block| part(place, block));
         match (exact, padded) {
             (Err(_), Some(padded)) if padded > place.length => {
-                allocate(padded).and_then(|block| part(place, block))
+                let padding = self.debt.surcharge(padded.saturating_sub(place.length))?;
+                let piece = allocate(padded).and_then(|block| part(place, block))?;
+                Ok(piece.padded(padding))
             }
             (result, _) => result,
         }
@@ -172,6 +157,12 @@ impl<'a> Source<'a> {
         };
         let place = Place::of(self.request, length);
         let number = u32::try_from(count).map_err(|_| Error::NoMemory)?;
+        // All elements are of one length, the last of which may be more than is left.
+        let total = length.saturating_mul(u64::from(number));
+        let mut padding = match total.saturating_sub(self.request.length.bytes()) {
+            0 => None,
+            more => Some(self.debt.surcharge(more)?),
+        };
         let vector = BufferVector::new(adapter, &self.wanted(&place, length)?, number);
         let vector = vector.and_then(|vector| Shared::new(vector).map_err(|_| NoMemory));
         let vector = vector.map_err(|_| Error::NoMemory)?;
@@ -184,11 +175,13 @@ impl<'a> Source<'a> {
             let element = BufferVector::element(&vector, index).ok_or(Error::NoMemory)?;
             let address = element.logical_address();
             let place = Place::of(self.request, left.min(length));
-            push_within(
-                &mut pieces,
-                exactly(&place, (Memory::from(element), address))?,
-            )?;
+            let piece = exactly(&place, (Memory::from(element), address))?;
             left = left.saturating_sub(length);
+            let piece = match padding.take_if(|_| left == 0) {
+                Some(padding) => piece.padded(padding),
+                None => piece,
+            };
+            push_within(&mut pieces, piece)?;
         }
         let cache = Allocator::Ex.effective_cache(kernel_cache(self.request.cache));
         let nature = Nature {

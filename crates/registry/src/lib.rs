@@ -27,7 +27,7 @@ mod statistics;
 pub use handle::{HandleSlot, HandleTable, Reservation};
 pub use interval::{InsertError, IntervalMap, Link};
 pub use page::{Block, PageAllocator};
-pub use quota::{Charge, Exceeded, Limits, Quota, Usage};
+pub use quota::{Charge, Exceeded, Limits, Quota, Surcharge, Usage};
 pub use slab::{Chunk, Growth};
 pub use statistics::Statistics;
 

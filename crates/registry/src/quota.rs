@@ -197,6 +197,49 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
     pub const fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Charges bytes that the registration holds beyond its own to both accounts, or to neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`] names the account that has not enough left.
+    pub fn surcharge(&self, bytes: u64) -> Result<Surcharge<File, Device>, Exceeded>
+    where
+        File: Clone,
+        Device: Clone,
+    {
+        let (file, device) = (self.file.clone(), self.device.clone());
+        if !file.as_ref().bytes.charge(bytes) {
+            return Err(Exceeded::File);
+        }
+        if !device.as_ref().bytes.charge(bytes) {
+            file.as_ref().bytes.refund(bytes);
+            return Err(Exceeded::Device);
+        }
+        file.as_ref().note_peak();
+        device.as_ref().note_peak();
+        Ok(Surcharge {
+            file,
+            device,
+            bytes,
+        })
+    }
+}
+
+/// Bytes that a registration holds beyond its own, because of how it has to lie; given back on drop.
+#[derive(Debug)]
+#[must_use = "dropping it gives the quota back"]
+pub struct Surcharge<File: AsRef<Quota>, Device: AsRef<Quota>> {
+    file: File,
+    device: Device,
+    bytes: u64,
+}
+
+impl<File: AsRef<Quota>, Device: AsRef<Quota>> Drop for Surcharge<File, Device> {
+    fn drop(&mut self) {
+        self.device.as_ref().bytes.refund(self.bytes);
+        self.file.as_ref().bytes.refund(self.bytes);
+    }
 }
 
 impl<File: AsRef<Quota>, Device: AsRef<Quota>> Drop for Charge<File, Device> {
