@@ -1,3 +1,9 @@
-//! What the tests and the demonstration share: the images, and a stage on which a driver is run.
+//! What the tests and the demonstration share: the images, and a stage on which the driver is run.
+//!
+//! A [`stage::Stage`] is a simulated machine with the driver loaded and its device started, as a [`stage::Setting`] says;
+//! [`wire`] sends requests byte by byte, [`channel`] lets the provider library do it.
 
+pub mod channel;
 pub mod image;
+pub mod stage;
+pub mod wire;

@@ -62,6 +62,7 @@ mod thread;
 pub use call::Stopped;
 pub use device::Device;
 pub use device::interface::Guid;
+pub use dma::DmaConfig;
 pub use driver::Driver;
 pub use etw::EtwEvent;
 pub use faults::Faults;

@@ -1,0 +1,114 @@
+//! When the system fails the driver: every call that can fail does so, once and from then on, in every scenario.
+//!
+//! Cites security.md: C45, C46, C49; san.md: R01, R56; verifier-rules.md: V273, V300, V302, V304.
+
+use std::sync::Arc;
+
+use nt_host::{Device, Faults, Host, HostError, Report};
+use sanproxy_provider::{Provider, RegisterOptions, Registration};
+use sanproxy_tests::{
+    channel::HostChannel,
+    image::{self, TestImage},
+    stage::{INTERFACE, Setting, StageError, accepted},
+};
+
+/// Adds and starts a device, registers each kind mapped and not, moves bytes, releases, removes, unloads.
+fn scenario(prepare: impl FnOnce(&Faults)) -> (Result<(), StageError>, Report) {
+    let host = Setting::default().host().expect("a host");
+    prepare(host.faults());
+    let outcome = run(&host);
+    host.faults().clear();
+    (outcome, host.report())
+}
+
+fn run(host: &Arc<Host>) -> Result<(), StageError> {
+    let image = image::read(TestImage::Sanproxy);
+    let driver = host.load("sanproxy", &image)?;
+    let outcome = match driver.add_device() {
+        Ok(device) => {
+            let outcome = use_device(host, &device);
+            accepted(device.remove())?;
+            outcome
+        }
+        Err(error) => Err(error.into()),
+    };
+    driver.unload()?;
+    outcome
+}
+
+fn use_device(host: &Arc<Host>, device: &Device) -> Result<(), StageError> {
+    accepted(device.start())?;
+    let process = host.create_process("provider.exe")?;
+    let file = process.open(&INTERFACE)?;
+    let provider = Provider::open(HostChannel::new(process.clone(), file))?;
+    let wishes = [
+        RegisterOptions::common_buffer(4096).map(),
+        RegisterOptions::common_buffer(2 << 20)
+            .low_memory()
+            .alignment(1 << 20),
+        RegisterOptions::contiguous(1 << 20).map(),
+        RegisterOptions::common_buffer(4 << 20).allow_pieces().map(),
+    ];
+    let outcome = wishes
+        .iter()
+        .map(|wish| provider.register(wish))
+        .collect::<Result<Vec<_>, _>>();
+    let moved = outcome.and_then(|all| {
+        if let [first, second, ..] = all.as_slice() {
+            provider.copy((first, 0), (second, 0), 4096)?;
+        }
+        all.into_iter().try_for_each(Registration::release)
+    });
+    drop(provider);
+    process.exit()?;
+    moved.map_err(StageError::from)
+}
+
+/// A failure of the system may fail requests; it must not stop the system, break a rule or lose anything.
+fn assert_survived(what: &str, outcome: &Result<(), StageError>, report: &Report) {
+    assert!(
+        !matches!(outcome, Err(StageError::Host(HostError::Stopped(_)))),
+        "{what}: {outcome:?}"
+    );
+    assert!(report.is_clean(), "{what}: {report}");
+}
+
+#[test]
+fn scenario_succeeds_without_a_failure() {
+    let (outcome, report) = scenario(|_| ());
+    assert!(outcome.is_ok(), "{outcome:?}");
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn each_single_failure_is_survived() {
+    let host = Setting::default().host().expect("a host");
+    run(&host).expect("the scenario succeeds");
+    let calls = host.faults().seen();
+    assert!(calls > 20, "{calls} calls that can fail");
+    let mut failed = 0;
+    for number in 1..=calls {
+        let (outcome, report) = scenario(|faults| faults.fail_nth(number));
+        assert_survived(&format!("call {number} failed"), &outcome, &report);
+        failed += u64::from(outcome.is_err());
+    }
+    assert!(failed > 10, "only {failed} failures were noticed");
+}
+
+#[test]
+fn each_failure_that_lasts_is_survived() {
+    let host = Setting::default().host().expect("a host");
+    run(&host).expect("the scenario succeeds");
+    for number in 1..=host.faults().seen() {
+        let (outcome, report) = scenario(|faults| faults.fail_from(number));
+        assert_survived(&format!("calls from {number} on failed"), &outcome, &report);
+    }
+}
+
+#[test]
+fn random_failures_are_survived() {
+    for seed in 0..100 {
+        let (outcome, report) = scenario(|faults| faults.random(seed, 100));
+        assert_survived(&format!("seed {seed}"), &outcome, &report);
+    }
+}

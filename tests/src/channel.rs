@@ -1,0 +1,51 @@
+//! The provider library's way to a driver in the embedded host.
+
+use nt_host::{File, Process};
+use sanproxy_abi::Status;
+use sanproxy_provider::{Channel, MemoryFault};
+
+use crate::wire;
+
+/// An open file of a process in the embedded host.
+pub struct HostChannel {
+    process: Process,
+    file: File,
+}
+
+impl HostChannel {
+    /// Takes a file and the process that opened it.
+    #[must_use]
+    pub fn new(process: Process, file: File) -> Self {
+        Self { process, file }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Channel for HostChannel {
+    fn control(&self, code: u32, input: &[u8], output: &mut [u8]) -> Result<usize, Status> {
+        let result = wire::control(&self.file, code, input, output);
+        let status = Status(result.status.0);
+        if !status.is_success() {
+            return Err(status);
+        }
+        // More than the buffer can hold is a lie that the library has to notice.
+        Ok(usize::try_from(result.information).unwrap_or(usize::MAX))
+    }
+
+    fn read_memory(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryFault> {
+        self.process
+            .read(address, bytes)
+            .map_err(|_| MemoryFault { address })
+    }
+
+    fn write_memory(&self, address: u64, bytes: &[u8]) -> Result<(), MemoryFault> {
+        self.process
+            .write(address, bytes)
+            .map_err(|_| MemoryFault { address })
+    }
+}
