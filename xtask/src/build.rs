@@ -6,12 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use driver_package::authenticode;
 
-use crate::{
-    process::{cargo, execute},
-    setup,
-    workspace::{self, DRIVER_TARGET},
-};
+use crate::{process::execute, setup, toolchain::Toolchain, workspace};
 
 /// A driver package of this workspace and where its image goes, below the target folder.
 struct Driver {
@@ -45,37 +42,48 @@ const TEST_DRIVERS: [Driver; 3] = [
     },
 ];
 
-/// Sets up what is missing, builds the driver and puts the image at `target/driver/sanproxy.sys`.
+/// Sets up what is missing, builds the driver, and puts the image at `target/driver/sanproxy.sys` and into
+/// `target/package`.
 pub(crate) fn run() -> Result<PathBuf> {
-    setup::run()?;
-    build(&SANPROXY)
+    let image = build(setup::run()?, &SANPROXY)?;
+    publish(&image)?;
+    Ok(image)
+}
+
+/// Puts the image into `target/package`, unless a signed copy of it is there already. A package made of another image goes:
+/// its catalogue does not fit.
+fn publish(image: &Path) -> Result<()> {
+    let folder = workspace::target().join("package");
+    let published = folder.join("sanproxy.sys");
+    let content = |path: &Path| fs::read(path).ok().as_deref().and_then(authenticode::hash);
+    if content(&published).is_some_and(|hash| Some(hash) == content(image)) {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(&folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    copy(image, &published)
 }
 
 /// Builds the drivers that the tests load into `target/test-drivers`.
 pub(crate) fn test_drivers() -> Result<()> {
+    let toolchain = setup::run()?;
     TEST_DRIVERS
         .iter()
-        .try_for_each(|driver| build(driver).map(drop))
+        .try_for_each(|driver| build(toolchain, driver).map(drop))
 }
 
-fn build(driver: &Driver) -> Result<PathBuf> {
+fn build(toolchain: Toolchain, driver: &Driver) -> Result<PathBuf> {
     let Driver {
         package,
         folder,
         image,
     } = driver;
-    execute(cargo([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--package",
-        package,
-        "--target",
-        DRIVER_TARGET,
-    ]))
-    .with_context(|| format!("the driver {package} does not build"))?;
-    let built = workspace::target().join(DRIVER_TARGET).join("release");
+    execute(toolchain.build(package)?)
+        .with_context(|| format!("the driver {package} does not build"))?;
+    let built = toolchain.output_folder();
     let folder = workspace::target().join(folder);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Cargo names both after the library: the package's name with underscores.

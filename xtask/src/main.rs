@@ -2,11 +2,13 @@
 
 mod build;
 mod compare;
+mod demo;
 mod package;
 mod process;
 mod programs;
 mod setup;
 mod test;
+mod toolchain;
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -43,13 +45,19 @@ enum Command {
     },
     /// Build the programs for Windows into target/windows: the examples
     Programs,
+    /// Show the driver at work in the embedded NT host
+    Demo {
+        /// Print JSON for programs
+        #[arg(long)]
+        json: bool,
+    },
     /// Run all tests: unit, property, image, end to end
     Test,
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Setup => setup::run().map(|()| ExitCode::SUCCESS),
+        Command::Setup => setup::programs().map(|()| ExitCode::SUCCESS),
         Command::Build => build::run().map(|image| {
             println!("{}", image.display());
             ExitCode::SUCCESS
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
             println!("{}", folder.display());
             ExitCode::SUCCESS
         }),
+        Command::Demo { json } => demo::run(json),
         Command::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {

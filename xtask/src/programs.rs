@@ -25,7 +25,7 @@ const PROGRAMS: [Program; 1] = [Program {
 
 /// Sets up what is missing, builds the programs and puts them into `target/windows`.
 pub(crate) fn run() -> Result<PathBuf> {
-    setup::run()?;
+    setup::programs()?;
     let folder = workspace::target().join("windows");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for program in &PROGRAMS {

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     process::{command, execute, output},
-    workspace::{self, DRIVER_TARGET, PROGRAM_TARGET},
+    toolchain::{self, Toolchain},
+    workspace::{self, PROGRAM_TARGET},
 };
 
 /// Packages of Debian and Ubuntu, each with what needs it.
@@ -57,15 +58,14 @@ linker = \"rust-lld\"
     )
 }
 
-/// Sets up what is missing.
-pub(crate) fn run() -> Result<()> {
+/// Sets up what is missing, and says which compiler builds the drivers.
+pub(crate) fn run() -> Result<Toolchain> {
     if cfg!(windows) {
         bail!(
             "on Windows nothing is set up here: install the WDK, then `cargo build` or `cargo make` does the rest"
         );
     }
-    rust_target(DRIVER_TARGET, "the driver is")?;
-    rust_target(PROGRAM_TARGET, "the programs for Windows are")?;
+    let toolchain = Toolchain::find_or_install()?;
     packages()?;
     let kit = kit_root();
     wdk_kit::lay_out(&wdk_kit::Sources::default(), &kit).context("cannot lay out the build kit")?;
@@ -75,7 +75,7 @@ pub(crate) fn run() -> Result<()> {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("Wrote .cargo/linux.toml");
     }
-    Ok(())
+    Ok(toolchain)
 }
 
 fn kit_root() -> PathBuf {
@@ -116,19 +116,11 @@ fn libclang() -> Result<Libclang> {
         .context("no /usr/lib/llvm-*/lib/libclang.so with its headers: reinstall the package libclang-dev")
 }
 
-fn rust_target(target: &str, what: &str) -> Result<()> {
-    let sysroot = output(command("rustc", ["--print", "sysroot"]))
-        .context("cannot run rustc: install Rust with rustup (https://rustup.rs)")?;
-    let library = PathBuf::from(sysroot.trim())
-        .join("lib/rustlib")
-        .join(target)
-        .join("lib");
-    if library.is_dir() {
-        return Ok(());
-    }
-    println!("Installing the Rust target {target}");
-    run_step(command("rustup", ["target", "add", target])).with_context(|| {
-        format!("{what} built for {target}; with a network, run: rustup target add {target}")
+/// Sets up what the programs for Windows need besides.
+pub(crate) fn programs() -> Result<()> {
+    run()?;
+    toolchain::install_target(PROGRAM_TARGET).with_context(|| {
+        format!("the programs are built for {PROGRAM_TARGET}; with a network, run: rustup target add {PROGRAM_TARGET}")
     })
 }
 
@@ -140,11 +132,16 @@ fn packages() -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    println!("Installing Debian packages:");
+    println!("Missing Debian packages:");
     for (name, purpose) in &missing {
         println!("  {name}: {purpose}");
     }
     let names: Vec<&str> = missing.iter().map(|(name, _)| *name).collect();
+    install_packages(&names)
+}
+
+/// Installs packages as root; who is not root, and has no `sudo` without a password, is told the command.
+pub(crate) fn install_packages(names: &[&str]) -> Result<()> {
     let by_hand = format!(
         "sudo apt-get update && sudo apt-get install --no-install-recommends {}",
         names.join(" ")
@@ -179,7 +176,7 @@ fn packages() -> Result<()> {
         .with_context(|| format!("packages are missing; with a network, run: {by_hand}"))
 }
 
-fn is_installed(package: &str) -> bool {
+pub(crate) fn is_installed(package: &str) -> bool {
     output(command(
         "dpkg-query",
         ["--show", "--showformat=${db:Status-Status}", package],

@@ -5,9 +5,14 @@ use std::{
     process::{ExitCode, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::{build, process::cargo, programs};
+use crate::{
+    build,
+    process::{cargo, command, execute, output},
+    programs,
+    workspace::DRIVER_TARGET,
+};
 
 /// What a run of tests counted.
 #[derive(Default)]
@@ -19,10 +24,25 @@ struct Counts {
 
 /// Builds the drivers, runs every test of the workspace, and ends with one line that counts them.
 pub(crate) fn run() -> Result<ExitCode> {
+    let before = tracked_changes();
     let image = build::run()?;
     build::test_drivers()?;
     let programs = programs::run()?;
     println!("Built {} and {}", image.display(), programs.display());
+    // Plain Cargo has to work too, once set up.
+    execute(cargo([
+        "check",
+        "--quiet",
+        "--locked",
+        "--package",
+        "sanproxy",
+        "--target",
+        DRIVER_TARGET,
+    ]))
+    .context("plain cargo check of the driver fails")?;
+    if tracked_changes() != before {
+        bail!("the build has changed the source tree; see git status");
+    }
     let mut counts = Counts::default();
     let all_ran = run_tests(&["test", "--locked", "--no-fail-fast"], &mut counts)?;
     println!(
@@ -35,6 +55,11 @@ pub(crate) fn run() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What `git status` tells, or nothing where there is no Git.
+fn tracked_changes() -> Option<String> {
+    output(command("git", ["status", "--porcelain"]))
 }
 
 /// Passes the output on and adds up the result lines of each test program.
