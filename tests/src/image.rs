@@ -7,6 +7,8 @@ use std::{fs, path::PathBuf};
 pub enum TestImage {
     /// The driver that ships, before a signature is put at its end.
     Sanproxy,
+    /// The same for 64-bit Arm, which nothing here can run.
+    SanproxyArm64,
     /// A driver that does nothing: shows that the build kit builds others too.
     Minimal,
     /// A driver that breaks one rule when told to: shows that the judge sees it.
@@ -22,6 +24,7 @@ impl TestImage {
         let target = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target"));
         target.join(match self {
             Self::Sanproxy => "driver/sanproxy.sys",
+            Self::SanproxyArm64 => "driver-arm64/sanproxy.sys",
             Self::Minimal => "test-drivers/minimal.sys",
             Self::Faulty => "test-drivers/faulty.sys",
             Self::Panicking => "test-drivers/panicking.sys",

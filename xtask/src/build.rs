@@ -8,7 +8,13 @@ use std::{
 use anyhow::{Context, Result};
 use driver_package::authenticode;
 
-use crate::{process::execute, setup, toolchain::Toolchain, workspace};
+use crate::{
+    architecture::Architecture,
+    process::execute,
+    setup,
+    toolchain::Toolchain,
+    workspace::{self, DRIVER_TARGET},
+};
 
 /// A driver package of this workspace and where its image goes, below the target folder.
 struct Driver {
@@ -16,12 +22,6 @@ struct Driver {
     folder: &'static str,
     image: &'static str,
 }
-
-const SANPROXY: Driver = Driver {
-    package: "sanproxy",
-    folder: "driver",
-    image: "sanproxy",
-};
 
 /// Drivers that only the tests load.
 const TEST_DRIVERS: [Driver; 3] = [
@@ -45,9 +45,24 @@ const TEST_DRIVERS: [Driver; 3] = [
 /// Sets up what is missing, builds the driver, and puts the image at `target/driver/sanproxy.sys` and into
 /// `target/package`.
 pub(crate) fn run() -> Result<PathBuf> {
-    let image = build(setup::run()?, &SANPROXY)?;
+    let image = image(Architecture::X64)?;
     publish(&image)?;
     Ok(image)
+}
+
+/// Sets up what is missing and builds the driver; no package is touched.
+pub(crate) fn image(architecture: Architecture) -> Result<PathBuf> {
+    let for_x64 = setup::run()?;
+    let toolchain = match architecture {
+        Architecture::X64 => for_x64,
+        Architecture::Arm64 => Toolchain::find_or_install(architecture.target())?,
+    };
+    let driver = Driver {
+        package: "sanproxy",
+        folder: architecture.image_folder(),
+        image: "sanproxy",
+    };
+    build(toolchain, &driver, architecture.target())
 }
 
 /// Puts the image into `target/package`, unless a signed copy of it is there already. A package made of another image goes:
@@ -72,18 +87,18 @@ pub(crate) fn test_drivers() -> Result<()> {
     let toolchain = setup::run()?;
     TEST_DRIVERS
         .iter()
-        .try_for_each(|driver| build(toolchain, driver).map(drop))
+        .try_for_each(|driver| build(toolchain, driver, DRIVER_TARGET).map(drop))
 }
 
-fn build(toolchain: Toolchain, driver: &Driver) -> Result<PathBuf> {
+fn build(toolchain: Toolchain, driver: &Driver, target: &str) -> Result<PathBuf> {
     let Driver {
         package,
         folder,
         image,
     } = driver;
-    execute(toolchain.build(package)?)
+    execute(toolchain.build(package, target)?)
         .with_context(|| format!("the driver {package} does not build"))?;
-    let built = toolchain.output_folder();
+    let built = toolchain.output_folder(target);
     let folder = workspace::target().join(folder);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Cargo names both after the library: the package's name with underscores.

@@ -1,5 +1,6 @@
 //! The project's commands: `cargo xtask --help` lists them.
 
+mod architecture;
 mod build;
 mod compare;
 mod demo;
@@ -14,6 +15,8 @@ mod workspace;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+
+use crate::architecture::Architecture;
 
 /// Builds, shows and tests sanproxy on Linux.
 #[derive(Parser)]
@@ -32,8 +35,12 @@ struct Arguments {
 enum Command {
     /// Install what a build needs (Rust target, Debian packages) and lay out the kit that stands for the WDK
     Setup,
-    /// Build the driver image into target/driver/sanproxy.sys
-    Build,
+    /// Build the driver image into target/driver/sanproxy.sys (or target/driver-arm64/sanproxy.sys)
+    Build {
+        /// The architecture
+        #[arg(long, value_enum, default_value_t)]
+        arch: Architecture,
+    },
     /// Make the signed driver package in target/package: image, INF, catalogue, header, certificate, checksums
     Package(package::Options),
     /// Compare what two driver images import: fails and lists the differences if there are any
@@ -55,10 +62,17 @@ enum Command {
     Test,
 }
 
+fn build_for(architecture: Architecture) -> anyhow::Result<PathBuf> {
+    match architecture {
+        Architecture::X64 => build::run(),
+        Architecture::Arm64 => build::image(architecture),
+    }
+}
+
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Setup => setup::programs().map(|()| ExitCode::SUCCESS),
-        Command::Build => build::run().map(|image| {
+        Command::Build { arch } => build_for(arch).map(|image| {
             println!("{}", image.display());
             ExitCode::SUCCESS
         }),

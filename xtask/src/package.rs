@@ -12,10 +12,11 @@ use driver_package::{
     assemble::{Plan, Source, assemble},
     signing::{KeyPair, Signer},
     staging::Stage,
-    stamp::{Architecture, Version},
+    stamp::Version,
 };
 
 use crate::{
+    architecture::Architecture,
     build,
     process::{command, output},
     workspace,
@@ -30,10 +31,13 @@ const SOURCES: [(&str, &str); 2] = [("sanproxy", ""), ("sanproxy-edu", "edu")];
 /// What the command line says about a package.
 #[derive(Args)]
 pub(crate) struct Options {
+    /// The architecture
+    #[arg(long, value_enum, default_value_t)]
+    arch: Architecture,
     /// Package this unsigned image rather than building one
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
-    /// Where the package goes [default: target/package]
+    /// Where the package goes [default: target/package, or target/package-arm64]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
     /// Sign with this certificate (PEM) rather than with a test certificate made for you
@@ -48,14 +52,14 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let target = match &options.output {
         Some(folder) => folder.clone(),
-        None => workspace::target().join("package"),
+        None => options.arch.package_folder(),
     };
     remove_on_interrupt(&target)?;
     let image = match &options.image {
         Some(image) => image.clone(),
-        None => build::run()?,
+        None => build::image(options.arch)?,
     };
-    let plan = plan(&image)?;
+    let plan = plan(&image, options.arch)?;
     let pair = key_pair(options)?;
     let signer = Signer::new("osslsigncode", pair)?;
     let stage = Stage::begin(&target, STEM)?;
@@ -82,7 +86,7 @@ fn remove_on_interrupt(target: &Path) -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-fn plan(image: &Path) -> Result<Plan> {
+fn plan(image: &Path, architecture: Architecture) -> Result<Plan> {
     let version = env!("CARGO_PKG_VERSION");
     Ok(Plan {
         image_name: format!("{STEM}.sys"),
@@ -92,7 +96,7 @@ fn plan(image: &Path) -> Result<Plan> {
             .map(|(stem, folder)| source(stem, folder))
             .collect::<Result<_>>()?,
         others: others()?,
-        architecture: Architecture::Amd64,
+        architecture: architecture.of_package(),
         version: Version::parse(version).with_context(|| format!("{version} is no version"))?,
         made: made()?,
     })

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     process::{command, execute, output},
     toolchain::{self, Toolchain},
-    workspace::{self, PROGRAM_TARGET},
+    workspace::{self, DRIVER_TARGET, PROGRAM_TARGET},
 };
 
 /// Packages of Debian and Ubuntu, each with what needs it.
@@ -65,7 +65,7 @@ pub(crate) fn run() -> Result<Toolchain> {
             "on Windows nothing is set up here: install the WDK, then `cargo build` or `cargo make` does the rest"
         );
     }
-    let toolchain = Toolchain::find_or_install()?;
+    let toolchain = Toolchain::find_or_install(DRIVER_TARGET)?;
     packages()?;
     let kit = kit_root();
     wdk_kit::lay_out(&wdk_kit::Sources::default(), &kit).context("cannot lay out the build kit")?;

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    architecture::Architecture,
     build,
     process::{cargo, command, execute, output},
     programs,
@@ -27,6 +28,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     let before = tracked_changes();
     let image = build::run()?;
     build::test_drivers()?;
+    build::image(Architecture::Arm64)?;
     let programs = programs::run()?;
     println!("Built {} and {}", image.display(), programs.display());
     // Plain Cargo has to work too, once set up.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     process::{cargo, command, execute, output},
-    workspace::{self, DRIVER_TARGET},
+    workspace,
 };
 
 /// Debian's compiler, and the sources of its library.
@@ -27,27 +27,29 @@ pub(crate) enum Toolchain {
 
 impl Toolchain {
     /// Finds one that is installed, or installs one: rustup's if it can be had, else Debian's.
-    pub(crate) fn find_or_install() -> Result<Self> {
-        if has_library(DRIVER_TARGET)? {
+    pub(crate) fn find_or_install(target: &str) -> Result<Self> {
+        if has_library(target)? {
             return Ok(Self::Rustup);
         }
         if is_debian_installed() {
             return Ok(Self::Debian);
         }
-        if install_target(DRIVER_TARGET).is_ok() {
+        if install_target(target).is_ok() {
             return Ok(Self::Rustup);
         }
         println!(
             "The Rust target cannot be fetched; installing Debian's compiler with its library sources instead"
         );
         crate::setup::install_packages(&DEBIAN_PACKAGES).with_context(|| {
-            format!("the driver is built for {DRIVER_TARGET}; with a network, run: rustup target add {DRIVER_TARGET}")
+            format!(
+                "the driver is built for {target}; with a network, run: rustup target add {target}"
+            )
         })?;
         Ok(Self::Debian)
     }
 
     /// The command that builds a driver package for release.
-    pub(crate) fn build(self, package: &str) -> Result<Command> {
+    pub(crate) fn build(self, package: &str, target: &str) -> Result<Command> {
         let mut build = cargo([
             "build",
             "--quiet",
@@ -56,7 +58,7 @@ impl Toolchain {
             "--package",
             package,
         ]);
-        build.args(["--target", DRIVER_TARGET]);
+        build.args(["--target", target]);
         if self == Self::Debian {
             build
                 .args([
@@ -68,14 +70,14 @@ impl Toolchain {
                 // Building the library is not stable, and Debian's compiler is a stable one.
                 .env("RUSTC_BOOTSTRAP", "1")
                 // It has no linker of its own; rustup's works with either.
-                .env("CARGO_TARGET_X86_64_PC_WINDOWS_MSVC_LINKER", linker()?);
+                .env(linker_variable(target), linker()?);
         }
         Ok(build)
     }
 
     /// Where the built images are.
-    pub(crate) fn output_folder(self) -> PathBuf {
-        target_folder(self).join(DRIVER_TARGET).join("release")
+    pub(crate) fn output_folder(self, target: &str) -> PathBuf {
+        target_folder(self).join(target).join("release")
     }
 }
 
@@ -104,6 +106,12 @@ pub(crate) fn install_target(target: &str) -> Result<()> {
 
 fn has_library(target: &str) -> Result<bool> {
     Ok(rustlib()?.join(target).join("lib").is_dir())
+}
+
+/// The variable by which Cargo is told the linker of a target.
+fn linker_variable(target: &str) -> String {
+    let name = target.replace('-', "_").to_ascii_uppercase();
+    format!("CARGO_TARGET_{name}_LINKER")
 }
 
 fn linker() -> Result<PathBuf> {
