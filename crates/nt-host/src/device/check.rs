@@ -144,13 +144,23 @@ pub(crate) fn completed(host: &Host, request: &Irp, status: NtStatus) {
             host.violation("V229", "C9/0x22E", format!("{name} {what}"));
             host.violation("V276", "PnpIrpCompletion", format!("{name} {what}"));
         }
-    } else if status == NtStatus::NOT_SUPPORTED && request.initial_status != status {
+    } else if status == NtStatus::NOT_SUPPORTED && answered_otherwise(host, request) {
         host.violation(
             "V214",
             "C9/0x216",
             format!("{name} turned into STATUS_NOT_SUPPORTED"),
         );
     }
+}
+
+/// Whether the bus driver has given the request another status than `NOT_SUPPORTED`.
+fn answered_otherwise(host: &Host, request: &Irp) -> bool {
+    let levels = lock(&request.state).levels.clone();
+    levels.iter().any(|level| {
+        let answer = level.completed.map(NtStatus);
+        host.devices.is_pdo(level.device)
+            && answer.is_some_and(|status| status != NtStatus::NOT_SUPPORTED)
+    })
 }
 
 /// A function driver completes a power request itself.
