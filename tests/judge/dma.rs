@@ -22,6 +22,8 @@ caught! {
     null_adapter_is_v165: 165, 0 => "V165";
     address_outside_of_the_mdl_is_v166: 166, 0 => "V166";
     zero_bytes_mapped_are_v171: 171, 0 => "V171";
+    common_buffer_of_unmapped_pages_is_v172: 172, 0 => "V172";
+    adapter_put_with_map_registers_is_v152: 153, 0 => "V152";
     buffer_shorter_than_the_transfer_is_v174: 174, 0 => "V174";
 }
 

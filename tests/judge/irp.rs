@@ -13,8 +13,11 @@ caught! {
     request_completed_as_pending_is_v188: 188, 0 => "V188";
     request_completed_with_a_cancel_routine_is_v189: 189, 0 => "V189";
     request_completed_twice_is_v196: 196, 0 => "V196";
+    request_sent_past_the_device_below_is_v209: 209, 0 => "V209";
+    request_sent_to_another_device_than_attached_is_v277: 209, 0 => "V277";
     request_touched_after_completion_is_v197: 197, 0 => "V197";
     request_passed_with_a_cancel_routine_is_v200: 200, 0 => "V200";
+    request_below_with_a_cancel_routine_is_v228: 200, 0 => "V228";
     request_sent_to_no_device_is_v201: 201, 0 => "V201";
     request_without_a_stack_location_is_v205: 205, 0 => "V205";
     request_freed_by_who_did_not_make_it_is_v184: 184, 0 => "V184";
@@ -24,6 +27,8 @@ caught! {
     mark_without_pending_returned_is_v237: 237, 0 => "V237";
     request_reused_while_in_use_is_v290: 251, 0 => "V290";
     more_output_than_room_is_v252: 252, 0 => "V252";
+    completion_routine_of_a_request_not_sent_is_v288: 288, 0 => "V288";
+    break_point_left_in_is_v301: 301, 0 => "V301";
     remove_lock_held_at_return_is_v294: 294, 0 => "V294";
 }
 

@@ -1,6 +1,8 @@
 //! Locks, waits, regions.
 
-use crate::stage::caught;
+use std::thread;
+
+use crate::stage::{INTERFACE, Stage, caught, caught_in_life, fault, input};
 
 caught! {
     fast_mutex_taken_twice_is_v075: 75, 0 => "V075";
@@ -18,4 +20,30 @@ caught! {
     user_wait_on_the_stack_is_v097: 97, 0 => "V097";
     push_lock_outside_of_a_critical_region_is_v098: 98, 0 => "V098";
     event_in_paged_pool_is_v099: 99, 0 => "V099";
+    wait_that_never_ends_is_v308: 308, 0 => "V308";
+    thread_still_attached_at_return_is_v309: 309, 0 => "V309";
+}
+
+caught_in_life! {
+    critical_region_kept_by_add_device_is_v085: 85, false => "V085";
+}
+
+#[test]
+fn fast_mutex_released_by_another_thread_is_v079() {
+    let stage = Stage::new();
+    let other = stage.host.create_process("other.exe").expect("a process");
+    let file = other.open(&INTERFACE).expect("the device opens");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let release = || file.device_control(fault(79), &input(1, 0), &mut []);
+            // Until the first thread has taken the mutex.
+            while release().is_ok_and(|result| !result.status.is_success()) {
+                thread::yield_now();
+            }
+        });
+        drop(stage.send(fault(79), 0, 0));
+    });
+    drop(file);
+    let report = stage.end();
+    assert!(report.has("V079"), "{report}");
 }

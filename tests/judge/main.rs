@@ -8,7 +8,6 @@
     clippy::as_conversions,
     clippy::expect_used,
     clippy::indexing_slicing,
-    clippy::panic,
     reason = "a test ends where its stage cannot be set"
 )]
 

@@ -3,6 +3,7 @@
 use crate::stage::{Stage, caught, fault};
 
 caught! {
+    device_of_the_bus_deleted_is_v216: 216, 0 => "V216";
     remove_lock_released_with_another_tag_is_v253: 253, 0 => "V253";
     remove_lock_initialised_again_is_v254: 254, 0 => "V254";
     event_provider_never_registered_is_v256: 256, 0 => "V256";

@@ -25,6 +25,8 @@ caught! {
     two_pool_types_are_v024: 24, 0 => "V024";
     no_pool_type_is_v024: 24, 1 => "V024";
     no_tag_is_v024: 24, 2 => "V024";
+    obsolete_allocator_is_v025: 25, 0 => "V025";
+    obsolete_allocator_above_dispatch_is_v054: 25, 1 => "V054";
     executable_pool_is_v137: 137, 0 => "V137";
 }
 

@@ -9,6 +9,7 @@ use wdk_sys::{
 };
 
 use crate::{
+    contiguous,
     device::{Extension, breaks, extension},
     dma, irp, irql, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
@@ -154,6 +155,7 @@ fn run(function: u32, request: &Request) -> Answer {
         irql::FAULTS,
         locks::FAULTS,
         mdl::FAULTS,
+        contiguous::FAULTS,
         user::FAULTS,
         dma::FAULTS,
         irp::FAULTS,

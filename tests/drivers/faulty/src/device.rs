@@ -94,7 +94,9 @@ pub(crate) unsafe extern "C" fn add_device(
     }
     let status = set_up(device, pdo);
     if status != STATUS_SUCCESS {
-        unsafe { IoDeleteDevice(device) };
+        if !breaks(273) {
+            unsafe { IoDeleteDevice(device) };
+        }
         return status;
     }
     lifecycle::device_added(extension(device));
@@ -110,6 +112,10 @@ fn set_up(device: PDEVICE_OBJECT, pdo: PDEVICE_OBJECT) -> NTSTATUS {
         (*extension).lower = IoAttachDeviceToDeviceStack(device, pdo);
         let lower = (*extension).lower;
         if lower.is_null() {
+            return STATUS_NO_SUCH_DEVICE;
+        }
+        if breaks(273) {
+            IoDetachDevice(lower);
             return STATUS_NO_SUCH_DEVICE;
         }
         (*device).Flags |= flags(lower);
@@ -132,6 +138,9 @@ fn flags(lower: PDEVICE_OBJECT) -> ULONG {
     let below = unsafe { (*lower).Flags } & (DO_BUFFERED_IO | DO_DIRECT_IO | DO_POWER_PAGABLE);
     if breaks(238) {
         return below & !DO_POWER_PAGABLE | DO_DIRECT_IO;
+    }
+    if breaks(242) {
+        return below & DO_POWER_PAGABLE | DO_DIRECT_IO;
     }
     if breaks(243) {
         return below | DO_BUFFERED_IO | DO_DIRECT_IO;

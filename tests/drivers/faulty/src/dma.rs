@@ -30,6 +30,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (165, null_adapter),
     (166, address_outside_the_mdl),
     (171, zero_bytes_mapped),
+    (172, common_buffer_of_unmapped_pages),
     (174, buffer_too_small),
     (180, member_past_the_table),
 ];
@@ -412,5 +413,17 @@ fn member_past_the_table(request: &Request) -> Answer {
             0x8000_0000,
         );
     }
+    OK
+}
+
+fn common_buffer_of_unmapped_pages(request: &Request) -> Answer {
+    let adapter = adapter(request);
+    let mdl = mdl::pages(1);
+    let mut logical = address(0);
+    unsafe {
+        let create = operation!(adapter, CreateCommonBufferFromMdl);
+        let _ = create(adapter, mdl, ptr::null_mut(), 0, &raw mut logical);
+    }
+    mdl::free_pages(mdl);
     OK
 }

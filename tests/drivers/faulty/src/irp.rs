@@ -34,6 +34,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (205, no_stack_location_left),
     (206, freed_while_in_use),
     (208, pnp_request_with_a_status),
+    (209, sent_past_the_device_below),
     (224, returned_another_status),
     (225, dropped),
     (227, pending_not_passed_on),
@@ -46,7 +47,9 @@ pub(crate) const FAULTS: &[Fault] = &[
     (252, more_output_than_buffer),
     (259, user_address_in_a_kernel_request),
     (283, pending_after_completion),
+    (288, completion_routine_of_a_request_not_sent),
     (294, remove_lock_held_at_return),
+    (301, break_point),
 ];
 
 const QUERY_CAPABILITIES: u8 = 0x09;
@@ -344,5 +347,28 @@ fn pending_after_completion(request: &Request) -> Answer {
 }
 
 fn remove_lock_held_at_return(_: &Request) -> Answer {
+    OK
+}
+
+/// To the own device once more, in place of the one below.
+fn sent_past_the_device_below(request: &Request) -> Answer {
+    const NOTHING: ULONG = 0x8001_0000 | 0xC00 << 2;
+    copy_stack(request.irp);
+    set_completion(request.irp, pnp::propagate, ptr::null_mut());
+    unsafe {
+        let control = &raw mut (*next_stack(request.irp)).Parameters.DeviceIoControl;
+        (*control).IoControlCode = NOTHING;
+        Answer::Done(call((*request.extension).this, request.irp))
+    }
+}
+
+fn completion_routine_of_a_request_not_sent(request: &Request) -> Answer {
+    copy_stack(request.irp);
+    set_completion(request.irp, pnp::propagate, ptr::null_mut());
+    OK
+}
+
+fn break_point(_: &Request) -> Answer {
+    unsafe { asm!("int3") };
     OK
 }

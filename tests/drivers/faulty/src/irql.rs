@@ -5,17 +5,20 @@ use core::{arch::asm, mem::size_of, ptr};
 use wdk_sys::{
     FILE_DEVICE_UNKNOWN, HANDLE, IO_REMOVE_LOCK, KAPC_STATE, LARGE_INTEGER, PIRP, PVOID,
     ntddk::{
-        ExAcquireFastMutex, ExReleaseFastMutex, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
+        ExAcquireFastMutex, ExAcquirePushLockExclusiveEx, ExReleaseFastMutex,
+        ExReleasePushLockExclusiveEx, IoCreateDevice, IoDeleteDevice, IoDetachDevice,
         IoGetCurrentProcess, IoGetDmaAdapter, IoRegisterDeviceInterface, IoReleaseRemoveLockEx,
-        KeAcquireSpinLockAtDpcLevel, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion,
-        KeEnterGuardedRegion, KeInitializeEvent, KeLeaveCriticalRegion, KeLeaveGuardedRegion,
-        KeReleaseSpinLock, KeReleaseSpinLockFromDpcLevel, KeSetEvent, KeStackAttachProcess,
-        KeUnstackDetachProcess, KeWaitForSingleObject, MmFreeContiguousMemory,
-        ObfDereferenceObject, ObfReferenceObject, PsSetCreateProcessNotifyRoutine, ZwClose,
+        KeAcquireInStackQueuedSpinLock, KeAcquireSpinLockAtDpcLevel, KeAcquireSpinLockRaiseToDpc,
+        KeEnterCriticalRegion, KeEnterGuardedRegion, KeInitializeEvent, KeLeaveCriticalRegion,
+        KeLeaveGuardedRegion, KeReleaseInStackQueuedSpinLock, KeReleaseSpinLock,
+        KeReleaseSpinLockFromDpcLevel, KeSetEvent, KeStackAttachProcess, KeUnstackDetachProcess,
+        KeWaitForSingleObject, MmFreeContiguousMemory, ObfDereferenceObject, ObfReferenceObject,
+        PsSetCreateProcessNotifyRoutine, ZwClose,
     },
 };
 
 use crate::{
+    contiguous::contiguous,
     control::{Answer, Fault, OK, Request},
     device::{INTERFACE, open_key},
     locks, mdl, pnp,
@@ -36,15 +39,19 @@ pub(crate) const FAULTS: &[Fault] = &[
     (49, critical_region_above_apc),
     (50, object_dereferenced_above_dispatch),
     (51, key_closed_in_a_guarded_region),
+    (56, push_lock_at_dispatch),
     (58, device_deleted_at_dispatch),
     (59, device_created_at_apc),
+    (60, key_opened_at_apc),
     (61, interface_registered_at_apc),
     (62, adapter_at_dispatch),
     (63, attach_at_dispatch),
+    (64, queued_lock_above_dispatch),
     (66, event_set_with_wait_at_dispatch),
     (67, pages_allocated_at_dispatch),
     (68, contiguous_memory_freed_above_dispatch),
     (70, process_notification_at_apc),
+    (72, string_freed_at_apc),
     (73, key_closed_at_apc),
     (74, remove_lock_released_above_dispatch),
     (90, interrupts_disabled),
@@ -301,7 +308,7 @@ fn pages_allocated_at_dispatch(_: &Request) -> Answer {
 }
 
 fn contiguous_memory_freed_above_dispatch(_: &Request) -> Answer {
-    let block: PVOID = mdl::contiguous(1);
+    let block: PVOID = contiguous(1);
     at_irql(DEVICE, || unsafe { MmFreeContiguousMemory(block) });
     OK
 }
@@ -355,5 +362,44 @@ fn completion_above_dispatch(request: &Request) -> Answer {
 
 fn interrupts_disabled(_: &Request) -> Answer {
     unsafe { asm!("cli") };
+    OK
+}
+
+fn push_lock_at_dispatch(request: &Request) -> Answer {
+    let lock = unsafe { (&raw mut (*request.extension).scratch.push_lock).cast() };
+    at_irql(DISPATCH, || unsafe {
+        KeEnterCriticalRegion();
+        ExAcquirePushLockExclusiveEx(lock, 0);
+        ExReleasePushLockExclusiveEx(lock, 0);
+        KeLeaveCriticalRegion();
+    });
+    OK
+}
+
+fn key_opened_at_apc(request: &Request) -> Answer {
+    let pdo = unsafe { (*request.extension).pdo };
+    if let Some(key) = at_irql(APC, || open_key(pdo)) {
+        let _ = unsafe { ZwClose(key) };
+    }
+    OK
+}
+
+fn queued_lock_above_dispatch(request: &Request) -> Answer {
+    unsafe {
+        let scratch = &raw mut (*request.extension).scratch;
+        let (lock, queue) = (&raw mut (*scratch).second_lock, &raw mut (*scratch).queue);
+        let old = raise_irql(DEVICE);
+        KeAcquireInStackQueuedSpinLock(lock, queue);
+        KeReleaseInStackQueuedSpinLock(queue);
+        lower_irql(old);
+    }
+    OK
+}
+
+fn string_freed_at_apc(_: &Request) -> Answer {
+    let mut empty = wdk_sys::UNICODE_STRING::default();
+    at_irql(APC, || unsafe {
+        wdk_sys::ntddk::RtlFreeUnicodeString(&raw mut empty);
+    });
     OK
 }

@@ -7,8 +7,8 @@ use wdk_sys::{
     REGHANDLE, STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
     ntddk::{
         EtwRegister, EtwUnregister, ExAllocatePool2, IoDeleteDevice, IoDetachDevice,
-        IoReleaseRemoveLockAndWaitEx, IoSetDeviceInterfaceState, ObfReferenceObject,
-        PsSetCreateProcessNotifyRoutine, PsSetCreateProcessNotifyRoutineEx,
+        IoReleaseRemoveLockAndWaitEx, IoSetDeviceInterfaceState, KeEnterCriticalRegion,
+        ObfReferenceObject, PsSetCreateProcessNotifyRoutine, PsSetCreateProcessNotifyRoutineEx,
     },
 };
 
@@ -30,6 +30,7 @@ pub(crate) fn device_added(extension: *mut Extension) {
     unsafe {
         match () {
             () if breaks(71) => drop(raise_irql(APC)),
+            () if breaks(85) => KeEnterCriticalRegion(),
             () if breaks(254) => initialize_remove_lock(&raw mut (*extension).remove_lock),
             () if breaks(268) => drop(open_key((*extension).pdo)),
             () if breaks(257) => drop(register_events()),
@@ -155,10 +156,11 @@ pub(crate) fn instead_of_pnp(extension: *mut Extension, irp: PIRP, minor: u8) ->
             skip_stack(irp);
             Some(call(lower, irp))
         }
+        // What the bus has answered is turned into what only the system may say.
         STOP if breaks(214) => {
-            set_status(irp, STATUS_NOT_SUPPORTED);
-            skip_stack(irp);
-            Some(call(lower, irp))
+            set_status(irp, STATUS_SUCCESS);
+            let _ = crate::pnp::pass_and_wait(extension, irp);
+            Some(complete(irp, STATUS_NOT_SUPPORTED, 0))
         }
         _ => None,
     }
@@ -210,9 +212,6 @@ pub(crate) fn after_pass_down(_: PIRP, minor: u8, status: NTSTATUS) -> NTSTATUS 
     }
     status
 }
-
-/// Before a power or system control request goes down.
-pub(crate) fn before_pass(_: PIRP) {}
 
 /// At the end of START.
 pub(crate) fn started(extension: *mut Extension) {
@@ -266,8 +265,11 @@ pub(crate) fn fails_remove() -> bool {
     breaks(249)
 }
 
-pub(crate) fn waits_for_lock() -> bool {
-    !breaks(274)
+/// Before REMOVE goes down.
+pub(crate) fn removing(lower: PDEVICE_OBJECT) {
+    if breaks(274) {
+        unsafe { IoDetachDevice(lower) };
+    }
 }
 
 pub(crate) fn frees_name() -> bool {
@@ -275,7 +277,7 @@ pub(crate) fn frees_name() -> bool {
 }
 
 pub(crate) fn detaches() -> bool {
-    !breaks(198) && !breaks(219)
+    !breaks(198) && !breaks(219) && !breaks(274)
 }
 
 pub(crate) fn deletes() -> bool {

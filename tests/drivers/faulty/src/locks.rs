@@ -3,14 +3,15 @@
 use core::ptr;
 
 use wdk_sys::{
-    FAST_MUTEX, KEVENT, LARGE_INTEGER,
+    FAST_MUTEX, KEVENT, LARGE_INTEGER, STATUS_DEVICE_NOT_READY,
     ntddk::{
         ExAcquireFastMutex, ExAcquireFastMutexUnsafe, ExAcquirePushLockExclusiveEx,
         ExReleaseFastMutex, ExReleaseFastMutexUnsafe, ExReleasePushLockExclusiveEx,
-        IoAcquireCancelSpinLock, IoReleaseCancelSpinLock, KeAcquireInStackQueuedSpinLock,
-        KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion, KeEnterGuardedRegion,
-        KeInitializeEvent, KeLeaveCriticalRegion, KeLeaveGuardedRegion,
-        KeReleaseInStackQueuedSpinLock, KeReleaseSpinLock, KeWaitForSingleObject,
+        IoAcquireCancelSpinLock, IoGetCurrentProcess, IoReleaseCancelSpinLock,
+        KeAcquireInStackQueuedSpinLock, KeAcquireSpinLockRaiseToDpc, KeEnterCriticalRegion,
+        KeEnterGuardedRegion, KeInitializeEvent, KeLeaveCriticalRegion, KeLeaveGuardedRegion,
+        KeReleaseInStackQueuedSpinLock, KeReleaseSpinLock, KeSetEvent, KeStackAttachProcess,
+        KeWaitForSingleObject,
     },
 };
 
@@ -29,6 +30,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (76, two_orders_of_two_locks),
     (77, fast_mutex_without_initialisation),
     (78, released_in_the_wrong_order),
+    (79, fast_mutex_released_by_another_thread),
     (80, fast_mutex_initialised_while_owned),
     (81, fast_mutex_released_before_acquired),
     (82, lock_released_by_another_family),
@@ -41,6 +43,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     (97, user_wait_on_the_stack),
     (98, push_lock_with_apcs_enabled),
     (99, event_in_paged_pool),
+    (308, endless_wait),
+    (309, attached_at_return),
 ];
 
 fn scratch(request: &Request) -> *mut Scratch {
@@ -256,5 +260,45 @@ fn event_in_paged_pool(_: &Request) -> Answer {
     let block = pool::paged(size_of::<KEVENT>());
     unsafe { KeInitializeEvent(block.cast(), 0, 0) };
     pool::free(block);
+    OK
+}
+
+/// Variant 0 takes the mutex and waits; variant 1, on another thread, gives it back and ends the wait.
+fn fast_mutex_released_by_another_thread(request: &Request) -> Answer {
+    let scratch = scratch(request);
+    unsafe {
+        let (mutex, event) = (&raw mut (*scratch).mutex, &raw mut (*scratch).event);
+        if request.variant == 0 {
+            initialize_fast_mutex(mutex);
+            KeInitializeEvent(event, 0, 0);
+            ExAcquireFastMutex(mutex);
+            (*request.extension).stash[0] = 1;
+            let _ = KeWaitForSingleObject(event.cast(), 0, 0, 0, ptr::null_mut());
+            ExReleaseFastMutex(mutex);
+        } else if (&raw const (*request.extension).stash[0]).read_volatile() == 1 {
+            at_irql(APC, || ExReleaseFastMutex(mutex));
+            KeSetEvent(event, 0, 0);
+        } else {
+            // The other thread has not taken the mutex yet.
+            return Answer::Status(STATUS_DEVICE_NOT_READY);
+        }
+    }
+    OK
+}
+
+fn endless_wait(request: &Request) -> Answer {
+    unsafe {
+        let event = &raw mut (*scratch(request)).event;
+        KeInitializeEvent(event, 0, 0);
+        let _ = KeWaitForSingleObject(event.cast(), 0, 0, 0, ptr::null_mut());
+    }
+    OK
+}
+
+fn attached_at_return(request: &Request) -> Answer {
+    unsafe {
+        let state = (&raw mut (*request.extension).stash).cast();
+        KeStackAttachProcess(IoGetCurrentProcess().cast(), state);
+    }
     OK
 }

@@ -1,30 +1,32 @@
-//! MDLs, mappings in the kernel, contiguous memory: rules V039 to V047, V108 to V139.
+//! MDLs and mappings in the kernel: rules V039 to V047, V108 to V139.
 
 use core::{ffi::c_void, ptr};
 
 use wdk_sys::{
-    PAGE_EXECUTE_READWRITE, PAGE_READWRITE, PMDL, PVOID, SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
-    ULONG,
+    PMDL, PVOID, SIZE_T, STATUS_INSUFFICIENT_RESOURCES, ULONG,
     ntddk::{
         ExFreePool, IoAllocateMdl, IoFreeMdl, MmAllocateContiguousMemory,
-        MmAllocateContiguousMemorySpecifyCache, MmAllocateContiguousNodeMemory,
-        MmAllocatePagesForMdlEx, MmBuildMdlForNonPagedPool, MmFreeContiguousMemory,
-        MmFreeContiguousMemorySpecifyCache, MmFreePagesFromMdl, MmMapLockedPagesSpecifyCache,
-        MmProbeAndLockPages, MmUnlockPages, MmUnmapLockedPages,
+        MmAllocateContiguousMemorySpecifyCache, MmAllocatePagesForMdlEx, MmBuildMdlForNonPagedPool,
+        MmFreeContiguousMemory, MmFreeContiguousMemorySpecifyCache, MmFreePagesFromMdl,
+        MmMapLockedPages, MmMapLockedPagesSpecifyCache, MmProbeAndLockPages, MmUnlockPages,
+        MmUnmapLockedPages,
     },
 };
 
 use crate::{
+    contiguous::contiguous,
     control::{Answer, Fault, OK, Request},
     guard, pool,
-    system::{DEVICE, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, address, at_irql, system_address},
+    system::{
+        DEVICE, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, PASSIVE, address, at_irql, system_address,
+    },
     user,
 };
 
 pub(crate) const CACHED: i32 = 1;
-const NON_CACHED: i32 = 0;
-const ALL_ADDRESSES: i64 = i64::MAX;
-const ANY_NODE: ULONG = 0x8000_0000;
+pub(crate) const NON_CACHED: i32 = 0;
+pub(crate) const ALL_ADDRESSES: i64 = i64::MAX;
+pub(crate) const ANY_NODE: ULONG = 0x8000_0000;
 const MODIFY: i32 = 2;
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -35,20 +37,21 @@ pub(crate) const FAULTS: &[Fault] = &[
     (108, unlock_of_what_was_never_locked),
     (109, unlock_of_nonpaged_pool),
     (110, paged_pool_described_as_nonpaged),
+    (111, obsolete_mapping),
     (112, bug_check_on_failure),
     (114, map_of_what_is_not_locked),
+    (115, kernel_object_mapped),
     (116, locked_twice),
     (117, mapped_twice),
     (118, map_of_a_hand_made_mdl),
     (119, partial_mdl_unlocked),
     (120, freed_while_mapped),
+    (121, stack_described_as_nonpaged),
     (123, unlocked_twice),
-    (129, wrong_free_routine),
     (130, page_mdl_half_freed),
+    (131, partial_allocation_taken_as_full),
     (132, leak),
     (134, two_cache_types),
-    (135, overrun_of_contiguous_memory),
-    (138, executable_contiguous_memory),
     (139, executable_mapping),
     (300, unchecked_null),
 ];
@@ -66,24 +69,6 @@ pub(crate) fn free_pages(mdl: PMDL) {
     unsafe {
         MmFreePagesFromMdl(mdl);
         ExFreePool(mdl.cast());
-    }
-}
-
-/// Contiguous memory that cannot be executed.
-pub(crate) fn contiguous(count: usize) -> PVOID {
-    contiguous_bytes(count * PAGE)
-}
-
-fn contiguous_bytes(bytes: usize) -> PVOID {
-    unsafe {
-        MmAllocateContiguousNodeMemory(
-            bytes as SIZE_T,
-            address(0),
-            address(ALL_ADDRESSES),
-            address(0),
-            PAGE_READWRITE,
-            ANY_NODE,
-        )
     }
 }
 
@@ -307,9 +292,11 @@ fn partial_mdl_unlocked(_: &Request) -> Answer {
 
 fn freed_while_mapped(request: &Request) -> Answer {
     unsafe {
-        if request.variant == 0 {
+        if request.variant != 1 {
             let (mdl, block) = locked_mdl();
-            let _ = map_kernel(mdl);
+            if request.variant == 0 {
+                let _ = map_kernel(mdl);
+            }
             IoFreeMdl(mdl);
             pool::free(block);
         } else {
@@ -328,43 +315,6 @@ fn unlocked_twice(_: &Request) -> Answer {
     let (mdl, block) = locked_mdl();
     unsafe { MmUnlockPages(mdl) };
     free_locked((mdl, block));
-    OK
-}
-
-fn wrong_free_routine(request: &Request) -> Answer {
-    unsafe {
-        match request.variant {
-            0 => {
-                let block = contiguous(1);
-                ExFreePool(block);
-                MmFreeContiguousMemory(block);
-            }
-            1 => {
-                let block = pool::block(PAGE);
-                MmFreeContiguousMemory(block.cast());
-                pool::free(block);
-            }
-            2 => {
-                let (low, high) = (address(0), address(ALL_ADDRESSES));
-                let (size, cached) = (PAGE as SIZE_T, CACHED as _);
-                let none = address(0);
-                let block = MmAllocateContiguousMemorySpecifyCache(size, low, high, none, cached);
-                MmFreeContiguousMemorySpecifyCache(block, 2 * size, cached);
-            }
-            3 => {
-                let (low, high) = (address(0), address(ALL_ADDRESSES));
-                let (size, cached) = (PAGE as SIZE_T, CACHED as _);
-                let none = address(0);
-                let block = MmAllocateContiguousMemorySpecifyCache(size, low, high, none, cached);
-                MmFreeContiguousMemorySpecifyCache(block, size, NON_CACHED as _);
-            }
-            _ => {
-                let mdl = IoAllocateMdl(ptr::null_mut(), PAGE as ULONG, 0, 0, ptr::null_mut());
-                ExFreePool(mdl.cast());
-                IoFreeMdl(mdl);
-            }
-        }
-    }
     OK
 }
 
@@ -428,32 +378,6 @@ fn two_cache_types(_: &Request) -> Answer {
     OK
 }
 
-fn overrun_of_contiguous_memory(_: &Request) -> Answer {
-    unsafe {
-        let block = contiguous_bytes(PAGE + 100);
-        block.cast::<u8>().add(PAGE + 100).write_volatile(1);
-        MmFreeContiguousMemory(block);
-    }
-    OK
-}
-
-fn executable_contiguous_memory(_: &Request) -> Answer {
-    unsafe {
-        let block = MmAllocateContiguousNodeMemory(
-            PAGE as SIZE_T,
-            address(0),
-            address(ALL_ADDRESSES),
-            address(0),
-            PAGE_EXECUTE_READWRITE,
-            ANY_NODE,
-        );
-        if !block.is_null() {
-            MmFreeContiguousMemory(block);
-        }
-    }
-    OK
-}
-
 fn executable_mapping(_: &Request) -> Answer {
     let (mdl, block) = locked_mdl();
     unsafe {
@@ -471,5 +395,53 @@ fn executable_mapping(_: &Request) -> Answer {
 fn unchecked_null(_: &Request) -> Answer {
     let block = pool::block(1 << 40);
     unsafe { block.write_volatile(1) };
+    OK
+}
+
+fn obsolete_mapping(request: &Request) -> Answer {
+    let (mdl, block) = locked_mdl();
+    let level = if request.variant == 0 {
+        PASSIVE
+    } else {
+        DEVICE
+    };
+    unsafe {
+        let view = at_irql(level, || MmMapLockedPages(mdl, KERNEL_MODE));
+        if !view.is_null() {
+            MmUnmapLockedPages(view, mdl);
+        }
+    }
+    free_locked((mdl, block));
+    OK
+}
+
+/// The device object is nonpaged, and still nothing for a program to see.
+fn kernel_object_mapped(request: &Request) -> Answer {
+    unsafe {
+        let mdl = nonpaged_mdl((*request.extension).this.cast(), 64);
+        if let Ok(view) = user::map_user(mdl) {
+            MmUnmapLockedPages(view as PVOID, mdl);
+        }
+        IoFreeMdl(mdl);
+    }
+    OK
+}
+
+fn stack_described_as_nonpaged(_: &Request) -> Answer {
+    let mut local = [0_u8; 64];
+    let mdl = nonpaged_mdl(local.as_mut_ptr().cast(), 64);
+    unsafe { IoFreeMdl(mdl) };
+    OK
+}
+
+fn partial_allocation_taken_as_full(_: &Request) -> Answer {
+    const PAGES: usize = 8;
+    let mdl = pages(PAGES);
+    unsafe {
+        let view = map_kernel(mdl);
+        ptr::write_bytes(view.cast::<u8>(), 0, PAGES * PAGE);
+        MmUnmapLockedPages(view, mdl);
+    }
+    free_pages(mdl);
     OK
 }

@@ -7,7 +7,7 @@ use wdk_sys::{
     UNICODE_STRING,
     ntddk::{
         EtwUnregister, ExInitializeRundownProtection, ExWaitForRundownProtectionRelease,
-        IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx, ObfDereferenceObject,
+        IoDeleteDevice, IoReleaseRemoveLockAndWaitEx, IoReleaseRemoveLockEx, ObfDereferenceObject,
         ObfReferenceObject, ZwClose, ZwOpenKey, ZwQueryValueKey, memcpy,
     },
 };
@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
+    (216, device_of_the_bus_deleted),
     (253, remove_lock_released_with_another_tag),
     (254, remove_lock_initialised_again),
     (256, event_provider_never_registered),
@@ -188,5 +189,10 @@ fn remove_lock_waited_for_in_a_request(request: &Request) -> Answer {
         IoReleaseRemoveLockEx(lock, tag, size);
         IoReleaseRemoveLockAndWaitEx(lock, tag, size);
     }
+    OK
+}
+
+fn device_of_the_bus_deleted(request: &Request) -> Answer {
+    unsafe { IoDeleteDevice((*request.extension).pdo) };
     OK
 }

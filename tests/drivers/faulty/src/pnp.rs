@@ -169,6 +169,7 @@ fn remove(extension: *mut Extension, irp: PIRP) -> NTSTATUS {
         }
         set_status(irp, STATUS_SUCCESS);
         let lower = (*extension).lower;
+        lifecycle::removing(lower);
         let status = if lifecycle::fails_remove() {
             let _ = pass_and_wait(extension, irp);
             complete(irp, STATUS_UNSUCCESSFUL, 0)
@@ -178,11 +179,7 @@ fn remove(extension: *mut Extension, irp: PIRP) -> NTSTATUS {
         };
         let size = size_of::<IO_REMOVE_LOCK>() as ULONG;
         let tag = irp.cast();
-        if lifecycle::waits_for_lock() {
-            IoReleaseRemoveLockAndWaitEx(&raw mut (*extension).remove_lock, tag, size);
-        } else {
-            IoReleaseRemoveLockEx(&raw mut (*extension).remove_lock, tag, size);
-        }
+        IoReleaseRemoveLockAndWaitEx(&raw mut (*extension).remove_lock, tag, size);
         if lifecycle::frees_name() {
             RtlFreeUnicodeString(&raw mut (*extension).interface);
         }
@@ -225,28 +222,30 @@ unsafe extern "C" fn signal(_: *mut DEVICE_OBJECT, irp: *mut IRP, event: PVOID) 
 }
 
 pub(crate) unsafe extern "C" fn power(device: *mut DEVICE_OBJECT, irp: *mut IRP) -> NTSTATUS {
-    let completes = breaks(230);
-    pass(device, irp, completes)
+    let outcome = if breaks(291) {
+        Some(STATUS_UNSUCCESSFUL)
+    } else {
+        breaks(230).then_some(STATUS_SUCCESS)
+    };
+    pass(device, irp, outcome)
 }
 
 pub(crate) unsafe extern "C" fn system_control(
     device: *mut DEVICE_OBJECT,
     irp: *mut IRP,
 ) -> NTSTATUS {
-    let completes = breaks(222);
-    pass(device, irp, completes)
+    pass(device, irp, breaks(222).then_some(STATUS_SUCCESS))
 }
 
-fn pass(device: *mut DEVICE_OBJECT, irp: PIRP, completes: bool) -> NTSTATUS {
+fn pass(device: *mut DEVICE_OBJECT, irp: PIRP, outcome: Option<NTSTATUS>) -> NTSTATUS {
     let extension = extension(device);
     let mut status = acquire(extension, irp);
     if status != STATUS_SUCCESS {
         return complete(irp, status, 0);
     }
-    if completes {
-        status = complete(irp, STATUS_SUCCESS, 0);
+    if let Some(outcome) = outcome {
+        status = complete(irp, outcome, 0);
     } else {
-        lifecycle::before_pass(irp);
         skip_stack(irp);
         status = call(unsafe { (*extension).lower }, irp);
     }

@@ -1,6 +1,6 @@
 //! Pool: rules V001 to V027.
 
-use core::ptr;
+use core::{ffi::c_void, ptr};
 
 use wdk_sys::{
     SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
@@ -9,8 +9,13 @@ use wdk_sys::{
 
 use crate::{
     control::{Answer, Fault, OK, Request},
-    system::{DEVICE, DISPATCH, PAGE, TAG, at_irql},
+    system::{DEVICE, DISPATCH, PAGE, PASSIVE, TAG, at_irql},
 };
+
+unsafe extern "C" {
+    #[link_name = "ExAllocatePoolWithTag"]
+    fn allocate_pool_with_tag(kind: i32, bytes: SIZE_T, tag: u32) -> *mut c_void;
+}
 
 const USE_QUOTA: u64 = 0x1;
 const UNINITIALIZED: u64 = 0x2;
@@ -37,6 +42,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (19, quota_at_dispatch),
     (23, free_with_another_tag),
     (24, bad_flags),
+    (25, obsolete_allocator),
     (26, uninitialised_output),
     (27, paged_memory_at_dispatch),
     (137, executable_pool),
@@ -241,6 +247,19 @@ fn executable_pool(_: &Request) -> Answer {
         if !block.is_null() {
             ExFreePool(block);
         }
+    }
+    OK
+}
+
+fn obsolete_allocator(request: &Request) -> Answer {
+    let level = if request.variant == 0 {
+        PASSIVE
+    } else {
+        DEVICE
+    };
+    let block = at_irql(level, || unsafe { allocate_pool_with_tag(512, 64, TAG) });
+    if !block.is_null() {
+        free(block.cast());
     }
     OK
 }

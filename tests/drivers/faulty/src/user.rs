@@ -11,10 +11,11 @@ use wdk_sys::{
 };
 
 use crate::{
+    contiguous::contiguous,
     control::{Answer, Fault, OK, Request},
     device::Extension,
     guard,
-    mdl::{CACHED, contiguous, lock, nonpaged_mdl},
+    mdl::{CACHED, lock, nonpaged_mdl},
     pool,
     system::{DISPATCH, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, USER_MODE, at_irql, current_stack},
 };
