@@ -6,6 +6,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use crate::access::{copy_in, fill, read_bytes, write};
 use crate::export::{IrqlRule, exports};
 use crate::host::current;
+use crate::thread;
+
+/// Judges memory that is about to be touched; what compiled code touches itself is not seen here.
+fn touched(address: u64) {
+    if thread::irql() < thread::DISPATCH {
+        return;
+    }
+    let host = current();
+    if crate::memory::is_nonpaged(&host, address) == Some(false) {
+        let message = format!("paged pool {address:#x} touched at IRQL {}", thread::irql());
+        host.violation("V027", "D1", message);
+    }
+}
 
 extern "win64" fn memcpy(destination: u64, source: u64, length: u64) -> u64 {
     let distance = destination.abs_diff(source);
@@ -17,6 +30,8 @@ extern "win64" fn memcpy(destination: u64, source: u64, length: u64) -> u64 {
 }
 
 extern "win64" fn memmove(destination: u64, source: u64, length: u64) -> u64 {
+    touched(source);
+    touched(destination);
     // SAFETY: the driver vouches for both ranges; a bad one faults into its exception dispatcher.
     unsafe {
         core::ptr::copy(source as *const u8, destination as *mut u8, length as usize);
@@ -25,11 +40,14 @@ extern "win64" fn memmove(destination: u64, source: u64, length: u64) -> u64 {
 }
 
 extern "win64" fn memset(destination: u64, value: i32, length: u64) -> u64 {
+    touched(destination);
     fill(destination, value as u8, length as usize);
     destination
 }
 
 extern "win64" fn memcmp(left: u64, right: u64, length: u64) -> i32 {
+    touched(left);
+    touched(right);
     let ordering = read_bytes(left, length as usize).cmp(&read_bytes(right, length as usize));
     ordering as i32
 }

@@ -196,6 +196,7 @@ fn judge(host: &Arc<Host>, request: &Arc<Irp>, status: NtStatus, cancel: u64) {
         let message = format!("{name} completed while a spin lock is held");
         host.violation("V193", "C9/0x0E", message);
     }
+    super::own::completing(host, request);
     ownership(host, request, &name);
     unsent_completion_routine(host, request, &name);
     let information: u64 = read(request.address + irp::INFORMATION);

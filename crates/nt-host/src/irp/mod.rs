@@ -7,6 +7,7 @@ pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod complete;
 pub(crate) mod csq;
+mod own;
 pub(crate) mod owned;
 pub(crate) mod send;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Irp, Level, check};
+use super::{Irp, Level, check, own};
 use crate::access::{read, write};
 use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
 use crate::host::Host;
-use crate::layout::{self, driver, irp, major, stack};
+use crate::layout::{driver, irp, major, stack};
 use crate::status::NtStatus;
 use crate::thread::DISPATCH;
 use crate::{device, lock};
@@ -129,8 +129,8 @@ fn call_from_driver(host: &Arc<Host>, device: u64, address: u64) -> Result<u32, 
             format!("{address:#x} is no live IRP"),
         ));
     };
-    let kind: u16 = read(address + layout::irp::TYPE);
-    if kind != layout::irp::TYPE_IRP {
+    let kind: u16 = read(address + irp::TYPE);
+    if kind != irp::TYPE_IRP {
         let message = format!("{address:#x} has type {kind}");
         return Err(fatal(host, "V185", "C9/0x03", message));
     }
@@ -146,6 +146,7 @@ fn call_from_driver(host: &Arc<Host>, device: u64, address: u64) -> Result<u32, 
         let message = format!("{device:#x} is no live device object");
         return Err(fatal(host, "V186", "C9/0x04", message));
     }
+    own::sending(host, &request);
     let sender = check::forwarding(host, &request, device);
     let status = send(host, device, &request)?;
     if let Some(index) = sender {

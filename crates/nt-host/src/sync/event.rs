@@ -50,6 +50,11 @@ impl Waits {
 extern "win64" fn initialize(event: u64, kind: u32, state: u8) {
     let host = current();
     super::check_place(&host, "event", event);
+    let mutex = event.wrapping_sub(super::mutex::EVENT);
+    if host.locks.is_held(mutex) {
+        let message = format!("fast mutex {mutex:#x} is initialised while it is held");
+        host.violation("V080", "C4/0x1005", message);
+    }
     write(event, kind as u8);
     write(event + 1, 0_u8);
     write(event + 2, SIZE);

@@ -283,6 +283,14 @@ impl Locks {
         }
     }
 
+    /// Whether anybody holds the lock.
+    pub(crate) fn is_held(&self, address: u64) -> bool {
+        let locks = lock(&self.shard(address).locks);
+        locks
+            .get(&address)
+            .is_some_and(|own| own.owner.is_some() || !own.shared.is_empty())
+    }
+
     /// The memory of locks goes.
     pub(crate) fn memory_freed(&self, host: &Host, range: Range<u64>, what: &str) {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

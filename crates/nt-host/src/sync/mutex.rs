@@ -10,6 +10,9 @@ use crate::export::{IrqlRule, exports};
 use crate::host::Host;
 use crate::thread::{self, APC, LockKind};
 
+/// Offset of the event in a fast mutex.
+pub(crate) const EVENT: u64 = 24;
+
 fn check_initialised(host: &Host, address: u64) {
     let count: i32 = read(address);
     if count != 1 {
