@@ -21,8 +21,12 @@ caught! {
     request_sent_to_no_device_is_v201: 201, 0 => "V201";
     request_without_a_stack_location_is_v205: 205, 0 => "V205";
     request_freed_by_who_did_not_make_it_is_v184: 184, 0 => "V184";
+    plug_and_play_request_sent_with_a_status_is_v208: 208, 0 => "V208";
     status_returned_unlike_the_one_given_is_v224: 224, 0 => "V224";
     request_neither_completed_nor_pended_is_v225: 225, 0 => "V225";
+    capabilities_asked_for_without_initialisation_are_v231: 231, 0 => "V231";
+    request_of_the_system_sent_is_v232: 232, 0 => "V232";
+    request_completed_that_was_never_sent_is_v233: 233, 0 => "V233";
     pending_returned_without_mark_is_v236: 236, 0 => "V236";
     mark_without_pending_returned_is_v237: 237, 0 => "V237";
     request_reused_while_in_use_is_v290: 251, 0 => "V290";
@@ -45,6 +49,15 @@ fn cancelled_request_that_is_never_completed_is_v267() {
     drop(stage.process.exit());
     let report = stage.end();
     assert!(report.has("V267"), "{report}");
+}
+
+#[test]
+fn user_address_in_a_kernel_request_is_v259() {
+    let stage = Stage::new();
+    let page = stage.process.allocate(4096).expect("a page");
+    drop(stage.send(fault(259), 0, page));
+    let report = stage.end();
+    assert!(report.has("V259"), "{report}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ caught! {
     two_locks_taken_in_two_orders_are_v076: 76, 0 => "V076";
     fast_mutex_without_initialisation_is_v077: 77, 0 => "V077";
     spin_locks_released_in_the_wrong_order_are_v078: 78, 0 => "V078";
+    fast_mutex_initialised_while_held_is_v080: 80, 0 => "V080";
     fast_mutex_released_before_acquired_is_v081: 81, 0 => "V081";
     queued_lock_released_as_a_plain_one_is_v082: 82, 0 => "V082";
     spin_lock_freed_while_owned_is_v084: 84, 0 => "V084";

@@ -27,6 +27,7 @@ caught! {
     no_tag_is_v024: 24, 2 => "V024";
     obsolete_allocator_is_v025: 25, 0 => "V025";
     obsolete_allocator_above_dispatch_is_v054: 25, 1 => "V054";
+    paged_pool_written_at_dispatch_is_v027: 27, 0 => "V027";
     executable_pool_is_v137: 137, 0 => "V137";
 }
 
