@@ -11,6 +11,7 @@
     reason = "a test ends where its stage cannot be set"
 )]
 
+mod claims;
 mod clean;
 mod dma;
 mod host;

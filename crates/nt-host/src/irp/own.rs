@@ -11,7 +11,7 @@ use crate::status::NtStatus;
 
 const QUERY_CAPABILITIES: u8 = 0x09;
 
-/// The device state machine is the PnP manager's: nobody else sends these.
+/// The device state machine is the plug-and-play manager's: nobody else sends these.
 const RESERVED: &[u8] = &[
     pnp::START,
     pnp::QUERY_REMOVE,
@@ -57,7 +57,7 @@ pub(crate) fn sending(host: &Host, request: &Irp) {
     addresses(host, request, next, function, &name);
 }
 
-/// `DEVICE_CAPABILITIES`: Size +0, Version +2, Address +8, UINumber +12.
+/// `DEVICE_CAPABILITIES`: Size +0, Version +2, Address +8, `UINumber` +12.
 fn capabilities(host: &Host, structure: u64) {
     let (size, version): (u16, u16) = (read(structure), read(structure + 2));
     let (address, number): (u32, u32) = (read(structure + 8), read(structure + 12));

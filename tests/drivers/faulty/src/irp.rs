@@ -13,8 +13,8 @@ use crate::{
     control::{Answer, Fault, OK, Request},
     lifecycle, pnp, pool,
     system::{
-        DEVICE, at_irql, call, complete, copy_stack, current_stack, mark_pending, next_stack,
-        set_cancel_routine, set_completion, set_status, skip_stack,
+        DEVICE, at_irql, call, complete, copy_stack, mark_pending, next_stack, set_cancel_routine,
+        set_completion, set_status, skip_stack,
     },
 };
 
@@ -46,7 +46,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     (251, reused_while_in_use),
     (252, more_output_than_buffer),
     (259, user_address_in_a_kernel_request),
-    (283, pending_after_completion),
     (288, completion_routine_of_a_request_not_sent),
     (294, remove_lock_held_at_return),
     (301, break_point),
@@ -337,13 +336,6 @@ fn user_address_in_a_kernel_request(request: &Request) -> Answer {
         IoFreeIrp(irp);
     }
     OK
-}
-
-/// Completed, and then said to be on its way: the caller waits for what has been.
-fn pending_after_completion(request: &Request) -> Answer {
-    let _ = current_stack(request.irp);
-    let _ = complete(request.irp, STATUS_SUCCESS, 0);
-    Answer::Done(STATUS_PENDING)
 }
 
 fn remove_lock_held_at_return(_: &Request) -> Answer {

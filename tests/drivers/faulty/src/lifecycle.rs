@@ -6,9 +6,9 @@ use wdk_sys::{
     DEVICE_DESCRIPTION, DRIVER_OBJECT, GUID, HANDLE, NTSTATUS, PDEVICE_OBJECT, PIRP, PVOID,
     REGHANDLE, STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL,
     ntddk::{
-        EtwRegister, EtwUnregister, ExAllocatePool2, IoDeleteDevice, IoDetachDevice,
-        IoReleaseRemoveLockAndWaitEx, IoSetDeviceInterfaceState, KeEnterCriticalRegion,
-        ObfReferenceObject, PsSetCreateProcessNotifyRoutine, PsSetCreateProcessNotifyRoutineEx,
+        EtwRegister, ExAllocatePool2, IoDeleteDevice, IoDetachDevice, IoReleaseRemoveLockAndWaitEx,
+        IoSetDeviceInterfaceState, KeEnterCriticalRegion, PsSetCreateProcessNotifyRoutine,
+        PsSetCreateProcessNotifyRoutineEx,
     },
 };
 
@@ -34,7 +34,6 @@ pub(crate) fn device_added(extension: *mut Extension) {
             () if breaks(254) => initialize_remove_lock(&raw mut (*extension).remove_lock),
             () if breaks(268) => drop(open_key((*extension).pdo)),
             () if breaks(257) => drop(register_events()),
-            () if breaks(256) => drop(EtwUnregister(0xDEAD)),
             () if breaks(298) => drop(PsSetCreateProcessNotifyRoutine(Some(process_notify), 0)),
             () if breaks(299) => {
                 let status = PsSetCreateProcessNotifyRoutineEx(Some(process_notify_ex), 0);
@@ -42,7 +41,6 @@ pub(crate) fn device_added(extension: *mut Extension) {
                     let _ = PsSetCreateProcessNotifyRoutineEx(Some(process_notify_ex), 1);
                 }
             }
-            () if breaks(293) => drop(ObfReferenceObject((*extension).pdo.cast())),
             () if breaks(16) => drop(pool::block(100)),
             () => {}
         }

@@ -292,20 +292,20 @@ fn partial_mdl_unlocked(_: &Request) -> Answer {
 
 fn freed_while_mapped(request: &Request) -> Answer {
     unsafe {
-        if request.variant != 1 {
-            let (mdl, block) = locked_mdl();
-            if request.variant == 0 {
-                let _ = map_kernel(mdl);
-            }
-            IoFreeMdl(mdl);
-            pool::free(block);
-        } else {
+        if request.variant == 1 {
             let block = contiguous(1);
             ptr::write_bytes(block.cast::<u8>(), 0, PAGE);
             let mdl = nonpaged_mdl(block, PAGE);
             let _ = user::map_user(mdl);
             IoFreeMdl(mdl);
             MmFreeContiguousMemory(block);
+        } else {
+            let (mdl, block) = locked_mdl();
+            if request.variant == 0 {
+                let _ = map_kernel(mdl);
+            }
+            IoFreeMdl(mdl);
+            pool::free(block);
         }
     }
     OK
