@@ -50,7 +50,7 @@ enum Command {
         /// Another
         other: PathBuf,
     },
-    /// Build the programs for Windows into target/windows: the examples
+    /// Build the programs for Windows into target/windows: sanctl and the examples
     Programs,
     /// Show the driver at work in the embedded NT host
     Demo {

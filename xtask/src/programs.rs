@@ -1,4 +1,4 @@
-//! Builds what runs on Windows in user mode: the examples.
+//! Builds what runs on Windows in user mode: `sanctl` and the examples.
 
 use std::{fs, path::PathBuf};
 
@@ -17,11 +17,18 @@ struct Program {
     name: &'static str,
 }
 
-const PROGRAMS: [Program; 1] = [Program {
-    selection: &["--package", "sanproxy-provider", "--example", "provider"],
-    built: "examples/provider.exe",
-    name: "provider-rust.exe",
-}];
+const PROGRAMS: [Program; 2] = [
+    Program {
+        selection: &["--package", "sanctl"],
+        built: "sanctl.exe",
+        name: "sanctl.exe",
+    },
+    Program {
+        selection: &["--package", "sanproxy-provider", "--example", "provider"],
+        built: "examples/provider.exe",
+        name: "provider-rust.exe",
+    },
+];
 
 /// Sets up what is missing, builds the programs and puts them into `target/windows`.
 pub(crate) fn run() -> Result<PathBuf> {

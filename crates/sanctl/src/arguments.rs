@@ -1,0 +1,421 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sanproxy_provider::{CacheType, Kind, RegisterOptions};
+
+use crate::amount::{parse_bytes, parse_duration};
+
+const EXAMPLES: &str = "\
+Examples:
+  sanctl install sanproxy.inf        create the device, install the driver
+  sanctl info                        what the device offers
+  sanctl register 64K --low --map --hold 1m
+                                     64 KiB below 4 GiB, mapped, for a minute
+  sanctl session                     several registrations at once, by commands
+  sanctl watch                       live figures until Ctrl-C
+  sanctl soak --for 10m              try hard to break it
+  sanctl verify                      the same under Driver Verifier
+
+Registrations belong to the open file that made them, and go when it is closed. So a registration
+lives as long as `sanctl register --hold` or `sanctl session` runs, and nobody can list or release
+those of another program.
+
+Exit codes:
+    0  done
+    1  the driver or the system refused
+    2  the command line or a line of a script is wrong
+    3  no driver is installed, or its device does not run
+    4  not an administrator
+    5  a check found something wrong
+    6  all is well so far; restart Windows and go on
+  130  interrupted by Ctrl-C
+
+Sizes are written 4096, 0x1000, 64K, 1M, 2G; durations 500ms, 10s, 5m, 2h.";
+
+/// Installs, looks at, uses, measures and verifies the sanproxy driver.
+#[derive(Debug, Parser)]
+#[command(name = "sanctl", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// Print JSON for programs; errors too, on the error stream
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours; the variable `NO_COLOR` is respected
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN")]
+    pub color: Colour,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Create the root-enumerated device Root\SanProxy and install its driver
+    #[command(
+        after_help = "Without a path, sanproxy.inf next to sanctl.exe is taken. If a step \
+        fails or Ctrl-C comes, the device is removed again.\n\nExample: sanctl install \
+        C:\\sanproxy\\sanproxy.inf"
+    )]
+    Install {
+        /// The INF of the package, beside sanproxy.sys and sanproxy.cat
+        inf: Option<PathBuf>,
+    },
+    /// Remove the device, its driver and its service
+    Uninstall,
+    /// Show the driver, its device and what it offers
+    Info,
+    /// Register memory, show it, and hold it for a while or while a program runs
+    #[command(after_help = "\
+Examples:
+  sanctl register 64K --low                   can this be had? (released at once)
+  sanctl register 1M --map --hold             hold it until Ctrl-C
+  sanctl register 1M --hold 5m                hold it for five minutes
+  sanctl register 2M --low -- server.exe -v   hold it while a program runs; the program finds
+      SANPROXY_DEVICE_ADDRESS and SANPROXY_LENGTH in its environment
+
+The memory is mapped, if at all, into sanctl only: a program that wants to touch memory registers
+it itself (crates/provider, include/sanproxy.h).")]
+    Register {
+        /// What.
+        #[command(flatten)]
+        wish: Wish,
+        /// Hold it until Ctrl-C, or for this long
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "program")]
+        hold: Option<Option<Duration>>,
+        /// Hold it while this program runs
+        #[arg(last = true, value_name = "PROGRAM")]
+        program: Vec<OsString>,
+    },
+    /// Use one open file by commands from a terminal, a file or a pipe
+    #[command(after_help = "\
+Examples:
+  sanctl session                     type commands; `help` lists them
+  sanctl session script.txt          commands of a file, one a line, # begins a comment
+  sanctl session -c \"register 64K --map\" -c \"write 1 0 hello\" -c list
+
+A script stops at its first error, with that error's exit code. All registrations of a session
+are released at its end. With --json each command prints one line.")]
+    Session {
+        /// A file with commands, - for the standard input
+        script: Option<PathBuf>,
+        /// A command; may be given several times
+        #[arg(
+            short,
+            long = "command",
+            value_name = "COMMAND",
+            conflicts_with = "script"
+        )]
+        commands: Vec<String>,
+        /// Go on after an error
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Only within a session: the driver lists nobody else's registrations
+    List,
+    /// Only within a session: the driver releases nobody else's registrations
+    Release {
+        /// The number that the session gave it
+        number: Option<u64>,
+    },
+    /// Show the counters of the device
+    Stats,
+    /// Draw where the device sees memory that is registered for this picture
+    #[command(after_help = "\
+The driver tells a program about its own registrations only, so this registers memory, draws it and
+releases it: to see where memory comes from, how far apart pieces lie, how fragmented it is.
+In a session `map` draws what the session holds.
+
+Examples:
+  sanctl map 64K 64K 1M --low
+  sanctl map 8M --pieces --count 4 --svg memory.svg")]
+    Map {
+        /// How much to register, each
+        #[arg(required = true, value_parser = parse_bytes, value_name = "SIZE")]
+        sizes: Vec<u64>,
+        /// How many of each
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+        count: u16,
+        /// How it is placed.
+        #[command(flatten)]
+        placement: Placement,
+        /// Write the picture as SVG too
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Show the counters of the device as they change, until Ctrl-C
+    Watch {
+        /// How often
+        #[arg(long, default_value = "1s", value_parser = parse_duration, value_name = "DURATION")]
+        every: Duration,
+        /// How long
+        #[arg(long = "for", value_parser = parse_duration, value_name = "DURATION")]
+        duration: Option<Duration>,
+    },
+    /// Measure what requests cost
+    #[command(
+        after_help = "Each line is measured for the same time. \"empty request\" is the \
+        floor: what any request to any driver costs.\n\nExample: sanctl bench --for 2s --live 10000"
+    )]
+    Bench {
+        /// How long to measure each line
+        #[arg(long = "for", default_value = "500ms", value_parser = parse_duration, value_name = "DURATION")]
+        duration: Duration,
+        /// How many other registrations there are meanwhile
+        #[arg(long, default_value_t = 0)]
+        live: u32,
+    },
+    /// Register, write, look up, move, compare and release at random; stops by itself
+    #[command(
+        after_help = "Every reply and every byte is checked. The same seed does the same \
+        operations again.\n\nExample: sanctl soak --for 10m --files 8"
+    )]
+    Soak {
+        /// How long
+        #[arg(long = "for", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+        duration: Duration,
+        /// Stop after this many operations
+        #[arg(long, value_name = "N")]
+        operations: Option<u64>,
+        /// The beginning of the random numbers
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many open files
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+        files: u16,
+        /// How many bytes are registered at most
+        #[arg(long, default_value = "16M", value_parser = parse_bytes, value_name = "SIZE")]
+        memory: u64,
+    },
+    /// Show or set the limits and other parameters of the device
+    #[command(after_help = "\
+Parameters take effect when the device starts, so give --restart, or restart it later.
+
+Examples:
+  sanctl quota
+  sanctl quota MaximumBytesPerFile=2G ReserveBytes=16M --restart
+  sanctl quota --default MaximumBytesPerFile")]
+    Quota {
+        /// Parameters to set
+        #[arg(value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// A parameter to remove, so that its default holds; may be given several times
+        #[arg(long = "default", value_name = "NAME")]
+        remove: Vec<String>,
+        /// Restart the device, so that the parameters take effect
+        #[arg(long)]
+        restart: bool,
+    },
+    /// Run the conformance suite under Driver Verifier
+    #[command(after_help = "\
+First call: switches Driver Verifier on for sanproxy.sys, and asks for a restart of Windows (exit
+code 6). Second call, after the restart: runs the suite, reads the counters of the verifier and
+switches it off; Windows goes back to normal with its next restart. A violation stops the machine
+(a blue screen, by design): the bug check's parameters name the rule.
+
+  sanctl verify --suite-only      only the suite, no verifier
+  sanctl verify --off             only switch the verifier off")]
+    Verify {
+        /// Only run the suite
+        #[arg(long, conflicts_with_all = ["off", "low_resources", "replace"])]
+        suite_only: bool,
+        /// Only switch the verifier off
+        #[arg(long, conflicts_with_all = ["low_resources", "replace"])]
+        off: bool,
+        /// Let allocations fail at random, too
+        #[arg(long)]
+        low_resources: bool,
+        /// Replace settings of the verifier that are for other drivers
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+/// What to register.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Wish {
+    /// How much: rounded up to whole pages
+    #[arg(value_parser = parse_bytes, value_name = "SIZE")]
+    pub size: u64,
+    /// Map it into this process
+    #[arg(long)]
+    pub map: bool,
+    /// How it is placed.
+    #[command(flatten)]
+    pub placement: Placement,
+}
+
+/// How memory is to be placed.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Placement {
+    /// Where it comes from
+    #[arg(long, value_enum, default_value_t = KindName::Common, value_name = "KIND")]
+    pub kind: KindName,
+    /// Below 4 GiB as the device sees it
+    #[arg(long)]
+    pub low: bool,
+    /// Several smaller blocks will do
+    #[arg(long)]
+    pub pieces: bool,
+    /// Not below this address
+    #[arg(long, value_parser = parse_bytes, value_name = "ADDRESS")]
+    pub lowest: Option<u64>,
+    /// Not above this address
+    #[arg(long, value_parser = parse_bytes, value_name = "ADDRESS")]
+    pub highest: Option<u64>,
+    /// At a multiple of this power of two
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    pub alignment: Option<u64>,
+    /// Across no multiple of this power of two
+    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+    pub boundary: Option<u64>,
+    /// How the processor caches it
+    #[arg(long, value_enum, default_value_t = CacheName::Cached, value_name = "TYPE")]
+    pub cache: CacheName,
+    /// From this NUMA node
+    #[arg(long)]
+    pub node: Option<u32>,
+    /// Another NUMA node will do
+    #[arg(long, requires = "node")]
+    pub other_node: bool,
+}
+
+/// A kind of memory that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum KindName {
+    /// A common buffer of the DMA adapter
+    Common,
+    /// Physically contiguous memory
+    Contiguous,
+}
+
+/// A cache type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CacheName {
+    /// Cached
+    Cached,
+    /// Not cached
+    Noncached,
+    /// Not cached, writes combined
+    WriteCombined,
+}
+
+/// Sets a flag of a request.
+type Flag = fn(RegisterOptions) -> RegisterOptions;
+/// Sets a number of a request.
+type Number = fn(RegisterOptions, u64) -> RegisterOptions;
+
+impl Placement {
+    /// The request for so many bytes.
+    pub fn options(&self, size: u64, map: bool) -> RegisterOptions {
+        let kind = match self.kind {
+            KindName::Common => Kind::CommonBuffer,
+            KindName::Contiguous => Kind::Contiguous,
+        };
+        let cache = match self.cache {
+            CacheName::Cached => CacheType::Cached,
+            CacheName::Noncached => CacheType::NonCached,
+            CacheName::WriteCombined => CacheType::WriteCombined,
+        };
+        let mut options = RegisterOptions::new(kind, size).cache(cache);
+        let flags: [(bool, Flag); 4] = [
+            (map, RegisterOptions::map),
+            (self.low, RegisterOptions::low_memory),
+            (self.pieces, RegisterOptions::allow_pieces),
+            (self.other_node, RegisterOptions::allow_other_node),
+        ];
+        for (wanted, flag) in flags {
+            if wanted {
+                options = flag(options);
+            }
+        }
+        let numbers: [(Option<u64>, Number); 4] = [
+            (self.lowest, RegisterOptions::lowest),
+            (self.highest, RegisterOptions::highest),
+            (self.alignment, RegisterOptions::alignment),
+            (self.boundary, RegisterOptions::boundary),
+        ];
+        for (number, set) in numbers {
+            if let Some(number) = number {
+                options = set(options, number);
+            }
+        }
+        match self.node {
+            Some(node) => options.node(node),
+            None => options,
+        }
+    }
+}
+
+impl Wish {
+    /// The request.
+    pub fn options(&self) -> RegisterOptions {
+        self.placement.options(self.size, self.map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn help_documents_every_exit_code() {
+        for exit in Exit::ALL {
+            let line = format!("\n{:>5}  ", exit.code());
+            assert!(EXAMPLES.contains(&line), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn wish_becomes_the_request_as_written() {
+        let line = [
+            "sanctl",
+            "register",
+            "64K",
+            "--low",
+            "--map",
+            "--node",
+            "1",
+            "--highest",
+            "1G",
+        ];
+        let arguments = Arguments::try_parse_from(line).unwrap();
+        let Command::Register { wish, .. } = arguments.command else {
+            panic!("another command");
+        };
+        let expected = RegisterOptions::common_buffer(65_536)
+            .map()
+            .low_memory()
+            .highest(1 << 30)
+            .node(1);
+        assert_eq!(wish.options(), expected);
+    }
+
+    #[test]
+    fn hold_and_a_program_together_are_refused() {
+        let line = ["sanctl", "register", "64K", "--hold", "1s", "--", "x"];
+        assert!(Arguments::try_parse_from(line).is_err());
+    }
+}
