@@ -5,6 +5,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 use version_resource::{ENGLISH, VersionResource};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // Built for anything else, the crate is empty.
+    if env::var_os("CARGO_CFG_WINDOWS").is_none() {
+        return Ok(());
+    }
     let part = |name: &str| {
         env::var(format!("CARGO_PKG_VERSION_{name}"))?
             .parse::<u16>()

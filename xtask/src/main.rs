@@ -3,6 +3,7 @@
 mod architecture;
 mod build;
 mod compare;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod demo;
 mod package;
 mod process;
@@ -60,6 +61,14 @@ enum Command {
     },
     /// Run all tests: unit, property, image, end to end
     Test,
+}
+
+/// The embedded NT host runs the driver's machine code, and maps memory as Linux does.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod demo {
+    pub(crate) fn run(_json: bool) -> anyhow::Result<std::process::ExitCode> {
+        anyhow::bail!("the embedded NT host runs on Linux on x86-64 only")
+    }
 }
 
 fn build_for(architecture: Architecture) -> anyhow::Result<PathBuf> {

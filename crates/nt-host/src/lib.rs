@@ -15,6 +15,7 @@
 
 // UNSAFETY: the host runs machine code that it has not seen and shares memory with it by address.
 // `access` and `guarded` hold almost all of it.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![expect(
     unsafe_code,
     reason = "shares memory with foreign machine code by address"

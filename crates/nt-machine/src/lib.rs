@@ -5,6 +5,7 @@
 //! machine of 64 GiB costs only the frames that are in use. This crate knows nothing of any operating
 //! system; it offers mechanisms and reports what went wrong as data.
 
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![expect(
     clippy::as_conversions,
     clippy::cast_possible_truncation,
