@@ -365,7 +365,7 @@ fn every_wrong_length_is_refused() {
     let lengths = (0..=96).chain([455, 457, 799, 801, 4095, 4096, 4097, 65536]);
     for length in lengths {
         for code in &CODES {
-            let (input, output) = (code.input.size as usize, code.output.size as usize);
+            let (input, output) = (code.input.size, code.output.size);
             if length != input {
                 let reply = send(&file, code.code.value(), &vec![0; length], output);
                 assert_eq!(

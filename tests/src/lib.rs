@@ -7,6 +7,7 @@
 pub mod channel;
 pub mod image;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod scene;
 pub mod stage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod wire;

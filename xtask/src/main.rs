@@ -1,7 +1,13 @@
 //! The project's commands: `cargo xtask --help` lists them.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    reason = "that lint is for code linked into the driver; here an overflow is a panic of a tool"
+)]
+
 mod architecture;
 mod build;
+mod check;
 mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod demo;
@@ -59,6 +65,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Check format and lints of everything, for this host and for the driver's target
+    Check,
     /// Run all tests: unit, property, image, end to end
     Test,
 }
@@ -92,6 +100,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }),
         Command::Demo { json } => demo::run(json),
+        Command::Check => check::run().map(|()| ExitCode::SUCCESS),
         Command::Test => test::run(),
     };
     outcome.unwrap_or_else(|error| {
