@@ -8,6 +8,7 @@ pub mod channel;
 pub mod image;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod scene;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod stage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod wire;
