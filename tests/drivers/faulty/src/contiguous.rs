@@ -103,3 +103,8 @@ fn executable_contiguous_memory(_: &Request) -> Answer {
     }
     OK
 }
+
+/// Gives it back.
+pub(crate) fn free(block: PVOID) {
+    unsafe { MmFreeContiguousMemory(block) };
+}

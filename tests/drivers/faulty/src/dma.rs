@@ -181,6 +181,19 @@ pub(crate) fn free_buffer(request: &Request) -> Answer {
     OK
 }
 
+/// A page of a common buffer that is never freed.
+pub(crate) fn buffer_of_a_page(request: &Request) -> *mut u8 {
+    allocate(adapter(request), PAGE as ULONG).memory.cast()
+}
+
+/// Where a common buffer was.
+pub(crate) fn freed_buffer(request: &Request) -> *mut u8 {
+    let adapter = adapter(request);
+    let buffer = allocate(adapter, PAGE as ULONG);
+    free(adapter, buffer);
+    buffer.memory.cast()
+}
+
 fn list_below_dispatch(request: &Request) -> Answer {
     let (mdl, block) = buffer();
     let list = list(request, mdl, block.cast(), PAGE as ULONG);

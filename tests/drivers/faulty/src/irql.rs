@@ -22,9 +22,7 @@ use crate::{
     control::{Answer, Fault, OK, Request},
     device::{INTERFACE, open_key},
     locks, mdl, pnp,
-    system::{
-        APC, DEVICE, DISPATCH, PASSIVE, address, at_irql, current_stack, lower_irql, raise_irql,
-    },
+    system::{APC, DEVICE, DISPATCH, PASSIVE, address, at_irql, lower_irql, raise_irql},
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -355,7 +353,6 @@ fn dispatch_routine_changes_irql(_: &Request) -> Answer {
 }
 
 fn completion_above_dispatch(request: &Request) -> Answer {
-    let _ = current_stack(request.irp);
     let status = at_irql(DEVICE, || crate::system::complete(request.irp, 0, 0));
     Answer::Done(status)
 }

@@ -196,7 +196,7 @@ unsafe extern "C" fn raising_completion(
 }
 
 /// Before a `PnP` request goes down.
-pub(crate) fn before_pass_down(_: *mut Extension, irp: PIRP, minor: u8) {
+pub(crate) fn before_pass_down(irp: PIRP, minor: u8) {
     // A request that succeeds has to say so before it goes down.
     if minor == STOP && breaks(215) {
         set_status(irp, STATUS_NOT_SUPPORTED);
@@ -204,7 +204,7 @@ pub(crate) fn before_pass_down(_: *mut Extension, irp: PIRP, minor: u8) {
 }
 
 /// The status that the dispatch routine returns after a `PnP` request went down.
-pub(crate) fn after_pass_down(_: PIRP, minor: u8, status: NTSTATUS) -> NTSTATUS {
+pub(crate) fn after_pass_down(minor: u8, status: NTSTATUS) -> NTSTATUS {
     if minor == STOP && breaks(280) {
         return STATUS_UNSUCCESSFUL;
     }

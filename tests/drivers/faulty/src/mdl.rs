@@ -148,6 +148,15 @@ pub(crate) fn work(_: &Request) -> Answer {
     OK
 }
 
+/// Where pages were mapped.
+pub(crate) fn removed_view() -> *mut u8 {
+    let mdl = pages(1);
+    let view = map_kernel(mdl);
+    unsafe { MmUnmapLockedPages(view, mdl) };
+    free_pages(mdl);
+    view.cast()
+}
+
 fn lock_above_dispatch(_: &Request) -> Answer {
     let block = pool::block(PAGE);
     unsafe {

@@ -78,11 +78,11 @@ pub(crate) unsafe extern "C" fn pnp(device: *mut DEVICE_OBJECT, irp: *mut IRP) -
         }
         _ => {}
     }
-    lifecycle::before_pass_down(extension, irp, minor);
+    lifecycle::before_pass_down(irp, minor);
     skip_stack(irp);
     let status = call(unsafe { (*extension).lower }, irp);
     release(extension, irp);
-    lifecycle::after_pass_down(irp, minor, status)
+    lifecycle::after_pass_down(minor, status)
 }
 
 fn start(extension: *mut Extension, irp: PIRP) -> NTSTATUS {

@@ -4,11 +4,16 @@ use core::{ffi::c_void, ptr};
 
 use wdk_sys::{
     SIZE_T, STATUS_INSUFFICIENT_RESOURCES,
-    ntddk::{ExAllocatePool2, ExFreePool, ExFreePoolWithTag, IoAllocateIrp},
+    ntddk::{
+        ExAllocatePool2, ExFreePool, ExFreePoolWithTag, IoAllocateIrp, IoFreeMdl,
+        MmFreePagesFromMdl,
+    },
 };
 
 use crate::{
+    contiguous,
     control::{Answer, Fault, OK, Request},
+    dma, mdl,
     system::{DEVICE, DISPATCH, PAGE, PASSIVE, TAG, at_irql},
 };
 
@@ -120,10 +125,36 @@ fn nonpaged_freed_above_dispatch(_: &Request) -> Answer {
     OK
 }
 
-fn double_free(_: &Request) -> Answer {
-    let block = block(64);
-    free(block);
-    free(block);
+fn double_free(request: &Request) -> Answer {
+    match request.variant {
+        0 => {
+            let block = block(64);
+            free(block);
+            free(block);
+        }
+        1 => {
+            let block = contiguous::contiguous(1);
+            contiguous::free(block);
+            contiguous::free(block);
+        }
+        2 => {
+            let block = block(64);
+            let mdl = mdl::nonpaged_mdl(block.cast(), 64);
+            unsafe {
+                IoFreeMdl(mdl);
+                IoFreeMdl(mdl);
+            }
+            free(block);
+        }
+        _ => {
+            let mdl = mdl::pages(1);
+            unsafe {
+                MmFreePagesFromMdl(mdl);
+                MmFreePagesFromMdl(mdl);
+                ExFreePool(mdl.cast());
+            }
+        }
+    }
     OK
 }
 
@@ -134,7 +165,7 @@ fn free_inside_a_block(_: &Request) -> Answer {
     OK
 }
 
-/// The slack of a block that guards its start, of two that are made one of each kind.
+/// A block of a page and a half begins at a page, so that there is room behind it.
 fn overrun_seen_at_free(_: &Request) -> Answer {
     let bytes = 3 * PAGE / 2;
     let block = block(bytes);
@@ -143,14 +174,23 @@ fn overrun_seen_at_free(_: &Request) -> Answer {
     OK
 }
 
-fn overrun_into_the_guard(_: &Request) -> Answer {
-    let block = block(PAGE);
+/// A page of pool, of contiguous memory, or of a common buffer.
+fn whole_page(request: &Request) -> *mut u8 {
+    match request.variant {
+        0 => block(PAGE),
+        1 => contiguous::contiguous(1).cast(),
+        _ => dma::buffer_of_a_page(request),
+    }
+}
+
+fn overrun_into_the_guard(request: &Request) -> Answer {
+    let block = whole_page(request);
     unsafe { block.add(PAGE).write_volatile(1) };
     OK
 }
 
-fn underrun_into_the_guard(_: &Request) -> Answer {
-    let block = block(PAGE);
+fn underrun_into_the_guard(request: &Request) -> Answer {
+    let block = whole_page(request);
     unsafe { block.wrapping_sub(1).write_volatile(1) };
     OK
 }
@@ -170,8 +210,20 @@ fn underrun_seen_at_free(_: &Request) -> Answer {
 }
 
 fn use_after_free(request: &Request) -> Answer {
-    let block = block(64);
-    free(block);
+    let block: *mut u8 = match request.variant {
+        0 => {
+            let block = block(64);
+            free(block);
+            block
+        }
+        1 => {
+            let block = contiguous::contiguous(1);
+            contiguous::free(block);
+            block.cast()
+        }
+        2 => dma::freed_buffer(request),
+        _ => mdl::removed_view(),
+    };
     let byte = unsafe { block.read_volatile() };
     request.answer(byte.into())
 }

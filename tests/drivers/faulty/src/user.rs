@@ -81,15 +81,14 @@ pub(crate) fn map_to_user(request: &Request) -> Answer {
     }
 }
 
-/// Takes it back, in whichever process asks.
+/// Takes it back, in whichever process asks; variant 1 leaves the memory, which another process may still see.
 pub(crate) fn unmap_from_user(request: &Request) -> Answer {
     let extension: *mut Extension = request.extension;
     unsafe {
         let [block, mdl, view, ..] = (*extension).stash;
-        if view != 0 && request.variant != 2 {
+        if view != 0 {
             MmUnmapLockedPages(view as PVOID, mdl as PMDL);
         }
-        // Variant 1: the memory stays; of no use to this test.
         if request.variant != 1 {
             IoFreeMdl(mdl as PMDL);
             MmFreeContiguousMemory(block as PVOID);
