@@ -167,6 +167,19 @@ fn signed_image_is_the_tested_image_but_for_its_signature() {
 }
 
 #[test]
+fn program_of_the_package_is_signed() {
+    let made = Made::new();
+    let mut plan = plan();
+    // Any image will do.
+    plan.others = vec![("sanctl.exe".to_string(), image::read(TestImage::Sanproxy))];
+    assemble(&plan, &made.signer, &made.file("")).expect("a package");
+    made.signer
+        .verify(&made.file("sanctl.exe"))
+        .expect("signed");
+    assert!(!made.file("sanctl.unsigned").exists());
+}
+
+#[test]
 fn signed_image_has_the_checksum_that_the_kernel_computes() {
     let made = Made::new();
     let signed = fs::read(made.file("sanproxy.sys")).expect("the image");

@@ -19,7 +19,7 @@ use crate::{
     architecture::Architecture,
     build,
     process::{command, output},
-    workspace,
+    programs, workspace,
 };
 
 /// The stem of the package's files.
@@ -59,7 +59,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         Some(image) => image.clone(),
         None => build::image(options.arch)?,
     };
-    let plan = plan(&image, options.arch)?;
+    let plan = plan(&image, options)?;
     let pair = key_pair(options)?;
     let signer = Signer::new("osslsigncode", pair)?;
     let stage = Stage::begin(&target, STEM)?;
@@ -86,7 +86,7 @@ fn remove_on_interrupt(target: &Path) -> Result<()> {
     .context("cannot watch for Ctrl-C")
 }
 
-fn plan(image: &Path, architecture: Architecture) -> Result<Plan> {
+fn plan(image: &Path, options: &Options) -> Result<Plan> {
     let version = env!("CARGO_PKG_VERSION");
     Ok(Plan {
         image_name: format!("{STEM}.sys"),
@@ -95,8 +95,8 @@ fn plan(image: &Path, architecture: Architecture) -> Result<Plan> {
             .iter()
             .map(|(stem, folder)| source(stem, folder))
             .collect::<Result<_>>()?,
-        others: others()?,
-        architecture: architecture.of_package(),
+        others: others(options)?,
+        architecture: options.arch.of_package(),
         version: Version::parse(version).with_context(|| format!("{version} is no version"))?,
         made: made()?,
     })
@@ -114,14 +114,17 @@ fn source(stem: &str, folder: &str) -> Result<Source> {
     })
 }
 
-/// Files that go into the package as they are.
-fn others() -> Result<Vec<(String, Vec<u8>)>> {
+/// Files besides driver and INF: the header, and `sanctl`, unless an image from elsewhere is packaged.
+///
+/// `sanctl` is a program for x86-64; such a program cannot install drivers on a machine with another architecture.
+fn others(options: &Options) -> Result<Vec<(String, Vec<u8>)>> {
     let header = workspace::root().join("include/sanproxy.h");
-    if header.exists() {
-        Ok(vec![("sanproxy.h".to_string(), read(&header)?)])
-    } else {
-        Ok(Vec::new())
+    let mut others = vec![("sanproxy.h".to_string(), read(&header)?)];
+    if options.image.is_none() && options.arch == Architecture::X64 {
+        let program = programs::run()?.join("sanctl.exe");
+        others.push(("sanctl.exe".to_string(), read(&program)?));
     }
+    Ok(others)
 }
 
 /// The time that the package bears: that of the sources, so that the same sources give the same package.

@@ -42,7 +42,7 @@ pub struct Plan {
     pub image: Vec<u8>,
     /// The INFs.
     pub sources: Vec<Source>,
-    /// Other files, as they are: the header, programs.
+    /// Other files: the header, programs; these are signed, and the catalogue knows none of them.
     pub others: Vec<(String, Vec<u8>)>,
     /// The architecture.
     pub architecture: Architecture,
@@ -118,11 +118,23 @@ pub fn assemble(plan: &Plan, signer: &Signer, folder: &Path) -> Result<(), Packa
         installable(plan, source, inf, signer, &part)?;
     }
     for (name, bytes) in &plan.others {
-        write(&folder.join(name), bytes)?;
+        other(plan, signer, &folder.join(name), bytes)?;
     }
     let certificate = format!("{}-test.cer", stem(&plan.image_name));
     write(&folder.join(certificate), signer.certificate().der())?;
     list_checksums(folder)
+}
+
+/// Puts another file into the package; a program is signed.
+fn other(plan: &Plan, signer: &Signer, path: &Path, bytes: &[u8]) -> Result<(), PackageError> {
+    if authenticode::hash(bytes).is_none() {
+        return write(path, bytes);
+    }
+    let unsigned = path.with_extension("unsigned");
+    write(&unsigned, bytes)?;
+    signer.sign_image(&unsigned, path, plan.made)?;
+    signer.verify(path)?;
+    remove(&unsigned)
 }
 
 /// An INF that has passed the check.
