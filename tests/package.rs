@@ -172,11 +172,12 @@ fn program_of_the_package_is_signed() {
     let mut plan = plan();
     // Any image will do.
     plan.others = vec![("sanctl.exe".to_string(), image::read(TestImage::Sanproxy))];
-    assemble(&plan, &made.signer, &made.file("")).expect("a package");
-    made.signer
-        .verify(&made.file("sanctl.exe"))
-        .expect("signed");
-    assert!(!made.file("sanctl.unsigned").exists());
+    let folder = made.folder.path().join("programs");
+    fs::create_dir(&folder).expect("a folder");
+    assemble(&plan, &made.signer, &folder).expect("a package");
+    let verified = made.signer.verify(&folder.join("sanctl.exe"));
+    verified.expect("a good signature");
+    assert!(!folder.join("sanctl.unsigned").exists());
 }
 
 #[test]
