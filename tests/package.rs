@@ -494,7 +494,12 @@ fn two_runs_at_once_are_refused() {
     let second = Stage::begin(&target, "sanproxy").expect_err("busy");
     assert!(matches!(second, StagingError::Busy(_)));
     drop(first);
-    Stage::begin(&target, "sanproxy").expect("a stage");
+    drop(Stage::begin(&target, "sanproxy").expect("a stage"));
+    assert_eq!(
+        fs::read_dir(folder.path()).expect("the folder").count(),
+        1,
+        "the package alone is left"
+    );
 }
 
 #[test]

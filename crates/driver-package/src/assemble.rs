@@ -74,12 +74,12 @@ pub enum PackageError {
     #[error("{0} seconds since 1970 are no date; accepted: 0 to 4102444799")]
     NoDate(u64),
     /// A file cannot be read or written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -228,9 +228,9 @@ fn collect(
     prefix: &str,
     files: &mut Vec<(String, Vec<u8>)>,
 ) -> Result<(), PackageError> {
-    let failed = |source| PackageError::File {
+    let failed = |reason| PackageError::File {
         path: folder.to_path_buf(),
-        source,
+        reason,
     };
     for entry in fs::read_dir(folder).map_err(failed)? {
         let entry = entry.map_err(failed)?;
@@ -250,7 +250,7 @@ fn stem(name: &str) -> &str {
 
 fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> PackageError {
     let path = path.to_path_buf();
-    move |source| PackageError::File { path, source }
+    move |reason| PackageError::File { path, reason }
 }
 
 fn make(path: &Path) -> Result<(), PackageError> {

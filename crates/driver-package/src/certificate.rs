@@ -19,12 +19,12 @@ const CODE_SIGNING: const_oid::ObjectIdentifier =
 #[derive(Debug, Error)]
 pub enum CertificateError {
     /// The file cannot be read.
-    #[error("cannot read the certificate {}: {source}", path.display())]
+    #[error("cannot read the certificate {}: {reason}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is no certificate.
     #[error("{} is no X.509 certificate ({reason}); accepted: PEM or DER", path.display())]
@@ -68,9 +68,9 @@ impl Certificate {
     ///
     /// The file cannot be read, is no certificate, is not valid today, or not for code.
     pub fn read(path: &Path) -> Result<Self, CertificateError> {
-        let bytes = fs::read(path).map_err(|source| CertificateError::Unreadable {
+        let bytes = fs::read(path).map_err(|reason| CertificateError::Unreadable {
             path: path.to_path_buf(),
-            source,
+            reason,
         })?;
         let certificate = x509_cert::Certificate::from_pem(&bytes)
             .or_else(|_| x509_cert::Certificate::from_der(&bytes));

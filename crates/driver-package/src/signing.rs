@@ -14,14 +14,14 @@ use crate::certificate::{Certificate, CertificateError};
 #[derive(Debug, Error)]
 pub enum SigningError {
     /// A program is not installed.
-    #[error("cannot run {program}: {source}; on Debian and Ubuntu: sudo apt-get install {package}")]
+    #[error("cannot run {program}: {reason}; on Debian and Ubuntu: sudo apt-get install {package}")]
     MissingTool {
         /// The program.
         program: String,
         /// The package that has it.
         package: &'static str,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A program says no.
     #[error("{program} cannot {what} {}:\n{output}", file.display())]
@@ -39,20 +39,20 @@ pub enum SigningError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// A key cannot be read.
-    #[error("cannot read the key {}: {source}", path.display())]
+    #[error("cannot read the key {}: {reason}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// A file cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {reason}", path.display())]
     File {
         /// The file.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }
 
@@ -79,9 +79,9 @@ impl KeyPair {
         if pair.certificate.exists() && pair.key.exists() {
             return Ok(pair);
         }
-        let failed = |source| SigningError::File {
+        let failed = |reason| SigningError::File {
             path: folder.to_path_buf(),
-            source,
+            reason,
         };
         let parent = folder.parent().unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(parent).map_err(failed)?;
@@ -125,19 +125,19 @@ impl Signer {
     ///
     /// The program cannot be run, the certificate not be used, or the key not be read.
     pub fn new(program: &str, pair: KeyPair) -> Result<Self, SigningError> {
-        let missing = |source| SigningError::MissingTool {
+        let missing = |reason| SigningError::MissingTool {
             program: program.to_string(),
             package: "osslsigncode",
-            source,
+            reason,
         };
         Command::new(program)
             .arg("--version")
             .output()
             .map_err(missing)?;
         let certificate = Certificate::read(&pair.certificate)?;
-        fs::File::open(&pair.key).map_err(|source| SigningError::Key {
+        fs::File::open(&pair.key).map_err(|reason| SigningError::Key {
             path: pair.key.clone(),
-            source,
+            reason,
         })?;
         Ok(Self {
             program: program.to_string(),
@@ -235,10 +235,10 @@ fn run(
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .output()
-        .map_err(|source| SigningError::MissingTool {
+        .map_err(|reason| SigningError::MissingTool {
             program: program.clone(),
             package,
-            source,
+            reason,
         })?;
     if output.status.success() {
         return Ok(());

@@ -1,6 +1,7 @@
 //! A folder that is replaced as a whole: it is made beside the old one and takes its place at the end.
 //!
-//! Whatever happens before that, a failure or Ctrl-C, leaves the old one as it was.
+//! Whatever happens before that, a failure or Ctrl-C, leaves the old one as it was. The folder in the making is locked, so
+//! that two runs cannot write into it; the lock is on the folder itself, which Unix systems allow and Windows does not.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -17,14 +18,14 @@ pub const CHECKSUM_LIST: &str = "SHA256SUMS";
 #[derive(Debug, Error)]
 pub enum StagingError {
     /// A file or folder cannot be read or written.
-    #[error("cannot {what} {}: {source}", path.display())]
+    #[error("cannot {what} {}: {reason}", path.display())]
     File {
         /// What was tried.
         what: &'static str,
         /// The file or folder.
         path: PathBuf,
         /// The system's error.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Another run is at work.
     #[error("{} is being made by another run: wait until it has ended", .0.display())]
@@ -56,21 +57,18 @@ impl Stage {
     ///
     /// Another run is at work, `target` holds something else, or the folder around it cannot be written.
     pub fn begin(target: &Path, stem: &str) -> Result<Self, StagingError> {
-        let parent = target.parent().unwrap_or_else(|| Path::new("."));
-        fs::create_dir_all(parent).map_err(failed("make", parent))?;
-        let lock_path = beside(target, "lock");
-        let lock = File::create(&lock_path).map_err(failed("write", &lock_path))?;
+        replaceable(target, stem)?;
+        let new = Self::folder_of(target);
+        fs::create_dir_all(&new).map_err(failed("make", &new))?;
+        let lock = File::open(&new).map_err(failed("open", &new))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StagingError::Busy(target.to_path_buf())),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path)(error)),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &new)(error)),
         }
-        replaceable(target, stem)?;
-        let new = Self::folder_of(target);
         // What a run that was killed has left: nobody else is at work here.
-        remove(&new)?;
+        clear(&new)?;
         remove(&beside(target, "old"))?;
-        fs::create_dir(&new).map_err(failed("make", &new))?;
         Ok(Self {
             new,
             target: target.to_path_buf(),
@@ -129,7 +127,7 @@ fn beside(target: &Path, word: &str) -> PathBuf {
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StagingError {
     let path = path.to_path_buf();
-    move |source| StagingError::File { what, path, source }
+    move |reason| StagingError::File { what, path, reason }
 }
 
 fn remove(path: &Path) -> Result<(), StagingError> {
@@ -137,6 +135,19 @@ fn remove(path: &Path) -> Result<(), StagingError> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Removes what a folder holds, and not the folder.
+fn clear(folder: &Path) -> Result<(), StagingError> {
+    for entry in fs::read_dir(folder).map_err(failed("read", folder))? {
+        let path = entry.map_err(failed("read", folder))?.path();
+        if path.is_dir() {
+            remove(&path)?;
+        } else {
+            fs::remove_file(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to replace a folder that holds anything but a package.
