@@ -260,7 +260,7 @@ pub(crate) fn draw(
         std::fs::write(path, picture::svg(ranges, title))
             .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
     }
-    let mut drawing = picture::terminal(ranges, screen.width.saturating_sub(24));
+    let mut drawing = picture::terminal(ranges, screen.width);
     drawing.push_str(&picture::legend(ranges));
     if ranges.is_empty() {
         drawing.push_str("Nothing is registered.\n");

@@ -1,7 +1,7 @@
 //! A picture of registered memory: where the device sees what, for a terminal and as SVG.
 //!
-//! Addresses are far apart, so the picture consists of stretches: ranges that lie close together,
-//! drawn to one scale within the stretch.
+//! Addresses are far apart, so the picture consists of stretches: ranges that lie close together.
+//! All stretches are drawn to one scale.
 
 use std::fmt::Write;
 
@@ -109,28 +109,31 @@ fn stretches(ranges: &[Range]) -> Vec<Stretch<'_>> {
     stretches
 }
 
+/// The length of the longest stretch: it takes the whole width.
+fn longest(stretches: &[Stretch<'_>]) -> u64 {
+    let lengths = stretches.iter().map(Stretch::length);
+    lengths.max().unwrap_or(0).max(1)
+}
+
 /// The picture as lines of a terminal.
 #[must_use]
 pub fn terminal(ranges: &[Range], width: usize) -> String {
+    let stretches = stretches(ranges);
+    let cells = u64::try_from(width.clamp(20, 100)).unwrap_or(80);
+    // A cell is a power of two of bytes, at least a page, so that its borders are plain.
+    let cell = longest(&stretches)
+        .div_ceil(cells)
+        .next_power_of_two()
+        .max(4096);
     let mut text = String::new();
-    for stretch in stretches(ranges) {
-        let cells = u64::try_from(width.clamp(20, 100)).unwrap_or(80);
-        // A cell is a power of two of bytes, at least a page, so that its borders are plain.
-        let cell = stretch
-            .length()
-            .div_ceil(cells)
-            .next_power_of_two()
-            .max(4096);
+    for stretch in &stretches {
         let count = stretch.length().div_ceil(cell);
-        let line: String = (0..count)
-            .map(|index| draw(&stretch, index, cell))
-            .collect();
-        let _ = writeln!(text, "{}", stretch.title());
-        let _ = writeln!(
-            text,
-            "{line}  {FAINT}1 cell = {}{FAINT:#}",
-            amount::bytes(cell)
-        );
+        let line: String = (0..count).map(|index| draw(stretch, index, cell)).collect();
+        let _ = writeln!(text, "{}\n{line}", stretch.title());
+    }
+    if !stretches.is_empty() {
+        let cell = amount::bytes(cell);
+        let _ = writeln!(text, "{FAINT}1 cell = {cell}{FAINT:#}");
     }
     text
 }
@@ -174,7 +177,7 @@ pub fn legend(ranges: &[Range]) -> String {
 
 const WIDTH: u64 = 960;
 const MARGIN: u64 = 24;
-const ROW: u64 = 84;
+const ROW: u64 = 60;
 const LINE: u64 = 20;
 
 /// The picture as an SVG document.
@@ -195,9 +198,10 @@ pub fn svg(ranges: &[Range], title: &str) -> String {
          <text x=\"{MARGIN}\" y=\"36\" font-size=\"20\" fill=\"#111111\">{title}</text>\n",
         title = escape(title)
     );
-    let mut top = 60_u64;
+    let scale = longest(&stretches);
+    let mut top = 72_u64;
     for stretch in &stretches {
-        svg_stretch(&mut text, stretch, top);
+        svg_stretch(&mut text, stretch, top, scale);
         top = top.saturating_add(ROW);
     }
     top = top.saturating_add(16);
@@ -222,31 +226,28 @@ pub fn svg(ranges: &[Range], title: &str) -> String {
     text
 }
 
-fn svg_stretch(text: &mut String, stretch: &Stretch<'_>, top: u64) {
+/// A stretch: a bar as long as it is, compared to the longest, with a box for each of its ranges.
+fn svg_stretch(text: &mut String, stretch: &Stretch<'_>, top: u64, longest: u64) {
     let inner = WIDTH.saturating_sub(MARGIN.saturating_mul(2));
     let place = |bytes: u64| {
         let scaled = u128::from(bytes).saturating_mul(u128::from(inner));
-        let scaled = scaled
-            .checked_div(u128::from(stretch.length().max(1)))
-            .unwrap_or(0);
+        let scaled = scaled.checked_div(u128::from(longest)).unwrap_or(0);
         u64::try_from(scaled).unwrap_or(inner)
     };
-    let (bar, below) = (top.saturating_add(10), top.saturating_add(56));
-    let right = WIDTH.saturating_sub(MARGIN);
+    let (bar, whole) = (top.saturating_add(8), place(stretch.length()).max(2));
     let _ = writeln!(
         text,
-        "<text x=\"{MARGIN}\" y=\"{top}\" fill=\"#111111\">{}, {} registered</text>\
-         <rect x=\"{MARGIN}\" y=\"{bar}\" width=\"{inner}\" height=\"30\" fill=\"#eeeeee\" stroke=\"#999999\"/>",
-        amount::bytes(stretch.length()),
-        amount::bytes(stretch.used())
+        "<text x=\"{MARGIN}\" y=\"{top}\" fill=\"#111111\">{}</text>\
+         <rect x=\"{MARGIN}\" y=\"{bar}\" width=\"{whole}\" height=\"26\" fill=\"#eeeeee\" stroke=\"#999999\"/>",
+        stretch.title()
     );
     for range in &stretch.ranges {
         let left = place(range.start.saturating_sub(stretch.start));
-        let width = place(range.length).max(1);
+        let width = place(range.length).max(2);
         let x = MARGIN.saturating_add(left);
         let _ = write!(
             text,
-            "<rect x=\"{x}\" y=\"{bar}\" width=\"{width}\" height=\"30\" fill=\"{}\" stroke=\"#ffffff\">\
+            "<rect x=\"{x}\" y=\"{bar}\" width=\"{width}\" height=\"26\" fill=\"{}\" stroke=\"#ffffff\">\
              <title>#{} {} {}</title></rect>",
             range.tone(&SVG, "#888888"),
             range.registration,
@@ -254,22 +255,15 @@ fn svg_stretch(text: &mut String, stretch: &Stretch<'_>, top: u64) {
             amount::bytes(range.length)
         );
         if width >= 32 {
-            let (middle, baseline) = (x.saturating_add(width / 2), bar.saturating_add(20));
+            let (middle, baseline) = (x.saturating_add(width / 2), bar.saturating_add(18));
             let _ = write!(
                 text,
-                "<text x=\"{middle}\" y=\"{baseline}\" text-anchor=\"middle\" fill=\"#ffffff\">#{}</text>",
+                "<text x=\"{middle}\" y=\"{baseline}\" text-anchor=\"middle\" fill=\"#111111\">#{}</text>",
                 range.registration
             );
         }
         text.push('\n');
     }
-    let _ = writeln!(
-        text,
-        "<text x=\"{MARGIN}\" y=\"{below}\" font-family=\"monospace\" fill=\"#555555\">{}</text>\
-         <text x=\"{right}\" y=\"{below}\" text-anchor=\"end\" font-family=\"monospace\" fill=\"#555555\">{}</text>",
-        amount::address(stretch.start),
-        amount::address(stretch.end)
-    );
 }
 
 fn escape(text: &str) -> String {
@@ -308,7 +302,7 @@ mod tests {
     #[test]
     fn ranges_far_apart_are_two_stretches() {
         let text = plain(&[range(1, 0x1000_0000, 0x1000), range(2, 0x4000_0000, 0x1000)]);
-        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.lines().count(), 5, "{text}");
     }
 
     #[test]
@@ -316,6 +310,16 @@ mod tests {
         let mut ranges: Vec<Range> = (1..=2).map(|n| range(n, n << 12, 0x1000)).collect();
         ranges.extend([range(3, 15 << 12, 0x1000), range(4, 30 << 12, 0x1000)]);
         assert!(plain(&ranges).contains('+'));
+    }
+
+    #[test]
+    fn stretches_are_drawn_to_one_scale() {
+        let text = plain(&[
+            range(1, 0x1000_0000, 0x1_4000),
+            range(2, 0x4000_0000, 0x2000),
+        ]);
+        let drawn: Vec<&str> = text.lines().filter(|line| !line.contains(' ')).collect();
+        assert_eq!(drawn, ["A".repeat(20), "B".repeat(2)], "{text}");
     }
 
     #[test]
