@@ -2,9 +2,11 @@
  * probe.c: does on Windows what it is told on its standard input, a line at a time, and answers each with one line. The tests
  * drive it: it opens the device by its interface class, sends control requests as they are, and touches its own memory.
  *
- *   open                         ok PATH | error WIN32
+ *   open                         ok PATH | error STEP WIN32
  *   close                        ok
- *   control CODE OUTPUT INPUT    ok HEX | error WIN32 NTSTATUS     INPUT is hex or -; OUTPUT is the room for output
+ *   process                      ok IDENTIFIER HANDLE              of the device; to be taken by another probe
+ *   take IDENTIFIER HANDLE       ok | error STEP WIN32             and used as the device from now on
+ *   control CODE OUTPUT INPUT    ok HEX | error WIN32             INPUT is hex or -; OUTPUT is the room for output
  *   read ADDRESS LENGTH          ok HEX | fault ADDRESS
  *   write ADDRESS HEX            ok | fault ADDRESS
  *   protection ADDRESS           ok STATE PROTECTION TYPE
@@ -12,7 +14,7 @@
  *   uninstall HARDWARE-ID        ok REMOVED | error STEP WIN32
  *   devices HARDWARE-ID          ok COUNT
  *   delete SERVICE               ok | error STEP WIN32
- *   service NAME                 ok STATE | error WIN32
+ *   service NAME                 ok STATE | error STEP WIN32
  *
  * Numbers are hexadecimal, except counts and Win32 errors. SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -74,7 +76,8 @@ static void open_device(void)
         || !SetupDiGetDeviceInterfaceDetailA(set, &found, &detail.data, sizeof detail, NULL, NULL)) {
         error_at("interface");
     } else {
-        device = CreateFileA(detail.data.DevicePath, GENERIC_READ | GENERIC_WRITE, 0, NULL, OPEN_EXISTING, 0, NULL);
+        device = CreateFileA(detail.data.DevicePath, GENERIC_READ | GENERIC_WRITE,
+            FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_EXISTING, 0, NULL);
         if (device == INVALID_HANDLE_VALUE)
             error_at("open");
         else
@@ -83,9 +86,31 @@ static void open_device(void)
     SetupDiDestroyDeviceInfoList(set);
 }
 
+/* Takes a handle out of another process, as anybody can who may open that process. */
+static void take(void)
+{
+    unsigned long long handle;
+    unsigned long identifier;
+    HANDLE process;
+
+    if (sscanf(line, "take %lx %llx", &identifier, &handle) != 2) {
+        printf("what? %s", line);
+        return;
+    }
+    process = OpenProcess(PROCESS_DUP_HANDLE, FALSE, identifier);
+    if (!process)
+        error_at("process");
+    else if (!DuplicateHandle(process, (HANDLE)(size_t)handle, GetCurrentProcess(), &device, 0, FALSE,
+                 DUPLICATE_SAME_ACCESS))
+        error_at("duplicate");
+    else
+        printf("ok\n");
+    if (process)
+        CloseHandle(process);
+}
+
 static void control(void)
 {
-    OVERLAPPED overlapped = { 0 };
     unsigned long code, room;
     DWORD returned = 0;
     size_t length;
@@ -95,11 +120,10 @@ static void control(void)
         return;
     }
     length = from_hex(word, input);
-    if (DeviceIoControl(device, code, length ? input : NULL, (DWORD)length, room ? output : NULL, room, &returned,
-            &overlapped))
+    if (DeviceIoControl(device, code, length ? input : NULL, (DWORD)length, room ? output : NULL, room, &returned, NULL))
         print_hex(output, returned);
     else
-        printf("error %lu %08lx\n", GetLastError(), (unsigned long)overlapped.Internal);
+        printf("error %lu\n", GetLastError());
 }
 
 /* Whether the pages of a range are there and can be read, or written. */
@@ -262,6 +286,10 @@ int main(void)
         } else if (is("close")) {
             CloseHandle(device);
             printf("ok\n");
+        } else if (is("process")) {
+            printf("ok %lx %llx\n", GetCurrentProcessId(), (unsigned long long)(size_t)device);
+        } else if (is("take")) {
+            take();
         } else if (is("control")) {
             control();
         } else if (is("read")) {

@@ -17,6 +17,7 @@ mod programs;
 mod setup;
 mod test;
 mod toolchain;
+mod wine;
 mod workspace;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Packages of Debian and Ubuntu, each with what needs it.
-const PACKAGES: [(&str, &str); 9] = [
+const PACKAGES: [(&str, &str); 10] = [
     (
         "mingw-w64-common",
         "kernel headers, which wdk-sys makes its bindings from",
@@ -32,6 +32,10 @@ const PACKAGES: [(&str, &str); 9] = [
     ("g++-mingw-w64-x86-64", "the C header's tests"),
     ("openssl", "the developer's test certificate"),
     ("osslsigncode", "signatures of the driver and its catalogue"),
+    (
+        "wine64",
+        "a system to install the driver in, and Windows programs to use it",
+    ),
 ];
 
 /// Read by Cargo through `.cargo/config.toml`; Git does not track it, and Windows never has it.

@@ -11,7 +11,7 @@ use crate::{
     architecture::Architecture,
     build,
     process::{cargo, command, execute, output},
-    programs,
+    programs, wine,
     workspace::DRIVER_TARGET,
 };
 
@@ -30,6 +30,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     build::test_drivers()?;
     build::image(Architecture::Arm64)?;
     let programs = programs::run()?;
+    wine::run()?;
     println!("Built {} and {}", image.display(), programs.display());
     // Plain Cargo has to work too, once set up.
     execute(cargo([

@@ -42,7 +42,7 @@ impl Block {
         ptr::without_provenance_mut(self.section)
     }
 
-    pub(crate) const fn as_ptr(&self) -> *mut c_void {
+    pub(crate) fn as_ptr(&self) -> *mut c_void {
         ptr::with_exposed_provenance_mut(self.address)
     }
 }
@@ -102,12 +102,11 @@ fn section(length: u64) -> Option<(Handle, usize)> {
     if !system::is_success(status) {
         return None;
     }
-    match map(section, system::CURRENT_PROCESS, 0, length) {
-        Ok(address) => Some((section, address)),
-        Err(_) => {
-            close(section);
-            None
-        }
+    if let Ok(address) = map(section, system::CURRENT_PROCESS, 0, length) {
+        Some((section, address))
+    } else {
+        close(section);
+        None
     }
 }
 

@@ -29,7 +29,6 @@
     expect(
         clippy::as_conversions,
         clippy::cast_possible_truncation,
-        clippy::missing_safety_doc,
         reason = "the kernel's interface is addresses and numbers of mixed widths, and its contracts are documented elsewhere"
     )
 )]

@@ -68,6 +68,7 @@ pub(crate) extern "system" fn IoAllocateMdl(
     let offset = address.expose_provenance() as u32 & (PAGE as u32).wrapping_sub(1);
     let mdl = Mdl {
         next: ptr::null_mut(),
+        // As on Windows, the field is too short for the longest lists, and nobody may rely on it.
         size: 0,
         flags: 0,
         process: ptr::null_mut(),
@@ -85,12 +86,7 @@ pub(crate) extern "system" fn IoAllocateMdl(
     let list = unsafe { system::ExAllocatePoolWithTag(0, size, MDL_TAG) }.cast::<Mdl>();
     if !list.is_null() {
         // SAFETY: new, and so long.
-        unsafe {
-            list.write(Mdl {
-                size: size as i16,
-                ..mdl
-            })
-        };
+        unsafe { list.write(mdl) };
         LISTS.fetch_add(1, Ordering::Relaxed);
     }
     list
