@@ -88,6 +88,19 @@ fn quota_that_cannot_be_written_puts_the_others_back() {
 }
 
 #[test]
+fn quota_of_a_device_that_does_not_restart_says_that_it_is_set() {
+    let computer = Computer::installed();
+    computer.refused.set(Some(("restart_device", 31)));
+    let failure = computer.fails(&["quota", "ReserveBytes=2M", "--restart"], Exit::Failed);
+    assert!(
+        failure.message.contains("the parameters are set"),
+        "{failure:?}"
+    );
+    assert_eq!(shown(&computer, "ReserveBytes")["set"], 2 << 20);
+    computer.finish();
+}
+
+#[test]
 fn quota_without_rights_is_shown_but_not_set() {
     let computer = Computer::installed().without_rights();
     computer.prints(&["quota"]);

@@ -1,12 +1,16 @@
 //! `sanctl install` and `sanctl uninstall`: the root-enumerated device, its driver, its service.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::failure::{Exit, Failure, not_administrator};
 use crate::screen::{GOOD, Report, Screen};
 use crate::system::{DeviceState, SERVICE, System, why_not_open};
+
+/// How long a device may take to start.
+const START: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Installed {
@@ -95,13 +99,21 @@ fn give_driver<S: System>(system: &S, inf: &Path, device: &str) -> Result<bool, 
     if system.is_interrupted() {
         return Err(Failure::interrupted("the installation"));
     }
-    let devices = system.devices()?;
-    let state = devices.iter().find(|state| state.instance == *device);
-    match state {
-        Some(state) if !state.started && !restart_needed => {
-            Err(why_not_open(std::slice::from_ref(state)))
+    // The system may start the device in the background.
+    let end = system.elapsed().saturating_add(START);
+    loop {
+        let devices = system.devices()?;
+        let state = devices.iter().find(|state| state.instance == *device);
+        match state {
+            Some(state) if !state.started && !restart_needed => {
+                let over = state.problem.is_some() || system.elapsed() >= end;
+                if over || system.is_interrupted() {
+                    return Err(why_not_open(std::slice::from_ref(state)));
+                }
+            }
+            _ => return Ok(restart_needed),
         }
-        _ => Ok(restart_needed),
+        system.sleep(Duration::from_millis(100));
     }
 }
 
@@ -123,6 +135,13 @@ fn undo<S: System>(system: &S, device: &str, mut failure: Failure) -> Failure {
         }
     }
     failure
+}
+
+/// Whether an INF came with a driver package: such are called oem and a number in the driver store,
+/// or keep their names where there is none. An INF of Windows itself is never removed.
+fn is_third_party(inf: &str) -> bool {
+    let name = inf.to_ascii_lowercase();
+    name.starts_with("oem") || name.starts_with(SERVICE)
 }
 
 fn root_device(devices: &[DeviceState]) -> Option<DeviceState> {
@@ -190,10 +209,7 @@ pub(crate) fn uninstall<S: System>(system: &S, screen: &mut Screen<'_>) -> Resul
         .collect();
     drivers.sort();
     drivers.dedup();
-    for inf in drivers
-        .into_iter()
-        .filter(|inf| inf.to_ascii_lowercase().starts_with("oem"))
-    {
+    for inf in drivers.into_iter().filter(|inf| is_third_party(inf)) {
         match system.uninstall_inf(&inf) {
             Ok(()) => done.drivers.push(inf),
             Err(error) => drop(first.get_or_insert(error)),

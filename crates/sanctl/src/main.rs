@@ -8,7 +8,17 @@ use sanctl::arguments::{Arguments, Colour};
 use sanctl::{Exit, Failure};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // Programs get JSON for their own mistakes, too.
+        Err(error) if error.use_stderr() && std::env::args().any(|word| word == "--json") => {
+            let message = error.to_string();
+            let message = message.trim_start_matches("error: ").trim_end();
+            tell(&Failure::usage(message), true);
+            return ExitCode::from(Exit::Usage.code());
+        }
+        Err(error) => error.exit(),
+    };
     let choice = match arguments.color {
         Colour::Auto => ColorChoice::Auto,
         Colour::Always => ColorChoice::Always,

@@ -101,7 +101,13 @@ pub(crate) fn quota<S: System>(
     apply(system, device, &changes)?;
     let mut system_restart = false;
     if restart {
-        system_restart = system.restart_device(&device.instance)?;
+        system_restart = system.restart_device(&device.instance).map_err(|error| {
+            let mut failure = Failure::from(error);
+            failure
+                .message
+                .push_str("; the parameters are set, and hold from its next start");
+            failure
+        })?;
     }
     let mut parameters = Vec::new();
     for parameter in PARAMETERS {

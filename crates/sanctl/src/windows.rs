@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sanproxy_provider::SystemError;
 use sanproxy_provider::windows::{self, DeviceChannel};
 
 use crate::system::{DeviceState, HARDWARE_ID, Outcome, ProgramOutput, SERVICE, Setting, System};
@@ -105,15 +104,10 @@ impl System for Windows {
     fn verifier(&self, arguments: &[&str]) -> Outcome<ProgramOutput> {
         // By its full path: no other program of that name is started in its place.
         let path = windows::system_folder()?.join("verifier.exe");
-        let output = Command::new(&path)
-            .args(arguments)
-            .output()
-            .map_err(|error| {
-                let code = error.raw_os_error().unwrap_or(0);
-                let code = u32::from_ne_bytes(code.to_ne_bytes());
-                let operation = format!("cannot start {}", path.display());
-                SystemError::new(operation, code, error.to_string())
-            })?;
+        let output = Command::new(&path).args(arguments).output();
+        let output = output.map_err(|error| {
+            windows::refusal(format!("cannot start {}", path.display()), &error)
+        })?;
         let text = [output.stdout, output.stderr].concat();
         Ok(ProgramOutput {
             success: output.status.success(),

@@ -63,9 +63,20 @@ pub fn devices(hardware_id: &str, service: &str) -> Result<Vec<Device>, SystemEr
         };
         has(SPDRP_HARDWAREID, hardware_id) || has(SPDRP_SERVICE, service)
     });
+    // A device that offers its interface runs, also where the device tree does not say so.
+    let offering = DeviceSet::with_interface(&CLASS)?;
+    let offering: Vec<String> = offering
+        .members()
+        .filter_map(|member| offering.instance(&member))
+        .collect();
+    let offers = |instance: &String| {
+        let mut names = offering.iter();
+        names.any(|name| name.eq_ignore_ascii_case(instance))
+    };
     Ok(ours
         .filter_map(|member| {
             let (started, problem) = status(&member);
+            let started = started || set.instance(&member).as_ref().is_some_and(offers);
             Some(Device {
                 instance: set.instance(&member)?,
                 started,

@@ -28,6 +28,9 @@ use super::text::wide;
 use super::{last_error, size};
 use crate::SystemError;
 
+/// `ERROR_WRONG_INF_STYLE`.
+const NOT_AN_INF: u32 = 0xE000_0100;
+
 /// Makes sure that a file is an INF that `SetupAPI` can read.
 ///
 /// # Errors
@@ -53,7 +56,16 @@ fn class(inf: &Path) -> Result<GUID, SystemError> {
         )
     };
     if read == 0 {
-        return Err(last_error(format!("cannot read {}", inf.display())));
+        let error = last_error(format!("cannot read {}", inf.display()));
+        // Not every system says what is wrong with a file that is no INF.
+        return Err(match error.code {
+            0 => SystemError::new(
+                error.operation,
+                NOT_AN_INF,
+                "it is not an INF for a device.",
+            ),
+            _ => error,
+        });
     }
     Ok(class)
 }

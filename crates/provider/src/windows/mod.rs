@@ -35,9 +35,14 @@ fn error_of(operation: impl Into<String>, code: u32) -> SystemError {
     refusal(operation, &std::io::Error::from_raw_os_error(code))
 }
 
-fn refusal(operation: impl Into<String>, error: &std::io::Error) -> SystemError {
+/// An error of the standard library that came from the system.
+#[must_use]
+pub fn refusal(operation: impl Into<String>, error: &std::io::Error) -> SystemError {
     let code = error.raw_os_error().unwrap_or(0);
-    let text = error.to_string();
+    let text = match code {
+        0 => "the system gives no reason".to_owned(),
+        _ => error.to_string(),
+    };
     // Rust appends the number, which is shown anyway.
     let text = text
         .split_once(" (os error")
