@@ -184,23 +184,7 @@ Examples:
         after_help = "Every reply and every byte is checked. The same seed does the same \
         operations again.\n\nExample: sanctl soak --for 10m --files 8"
     )]
-    Soak {
-        /// How long
-        #[arg(long = "for", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
-        duration: Duration,
-        /// Stop after this many operations
-        #[arg(long, value_name = "N")]
-        operations: Option<u64>,
-        /// The beginning of the random numbers
-        #[arg(long, default_value_t = 1)]
-        seed: u64,
-        /// How many open files
-        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
-        files: u16,
-        /// How many bytes are registered at most
-        #[arg(long, default_value = "16M", value_parser = parse_bytes, value_name = "SIZE")]
-        memory: u64,
-    },
+    Soak(Plan),
     /// Show or set the limits and other parameters of the device
     #[command(after_help = "\
 Parameters take effect when the device starts, so give --restart, or restart it later.
@@ -229,20 +213,44 @@ switches it off; Windows goes back to normal with its next restart. A violation 
 
   sanctl verify --suite-only      only the suite, no verifier
   sanctl verify --off             only switch the verifier off")]
-    Verify {
-        /// Only run the suite
-        #[arg(long, conflicts_with_all = ["off", "low_resources", "replace"])]
-        suite_only: bool,
-        /// Only switch the verifier off
-        #[arg(long, conflicts_with_all = ["low_resources", "replace"])]
-        off: bool,
-        /// Let allocations fail at random, too
-        #[arg(long)]
-        low_resources: bool,
-        /// Replace settings of the verifier that are for other drivers
-        #[arg(long)]
-        replace: bool,
-    },
+    Verify(Wanted),
+}
+
+/// What a soak is to do.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Plan {
+    /// How long
+    #[arg(long = "for", default_value = "30s", value_parser = parse_duration, value_name = "DURATION")]
+    pub duration: Duration,
+    /// Stop after this many operations
+    #[arg(long, value_name = "N")]
+    pub operations: Option<u64>,
+    /// The beginning of the random numbers
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// How many open files
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub files: u16,
+    /// How many bytes are registered at most
+    #[arg(long, default_value = "16M", value_parser = parse_bytes, value_name = "SIZE")]
+    pub memory: u64,
+}
+
+/// What `sanctl verify` is to do.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Wanted {
+    /// Only run the suite
+    #[arg(long, conflicts_with_all = ["off", "low_resources", "replace"])]
+    pub suite_only: bool,
+    /// Only switch the verifier off
+    #[arg(long, conflicts_with_all = ["low_resources", "replace"])]
+    pub off: bool,
+    /// Let allocations fail at random, too
+    #[arg(long)]
+    pub low_resources: bool,
+    /// Replace settings of the verifier that are for other drivers
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// What to register.

@@ -7,9 +7,7 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::session::{lines, only_in_a_session};
-use crate::soak::Plan;
 use crate::system::System;
-use crate::verify::Wanted;
 use crate::{bench, info, install, memory, quota, session, soak, stats, verify};
 
 /// Carries out a command.
@@ -47,42 +45,13 @@ pub fn run<S: System>(
         } => memory::map(system, screen, (&sizes, count), &placement, svg.as_deref()),
         Command::Watch { every, duration } => stats::watch(system, screen, every, duration),
         Command::Bench { duration, live } => bench::bench(system, screen, duration, live),
-        Command::Soak {
-            duration,
-            operations,
-            seed,
-            files,
-            memory,
-        } => {
-            let plan = Plan {
-                duration,
-                operations,
-                seed,
-                files,
-                memory,
-            };
-            soak::soak(system, screen, plan)
-        }
+        Command::Soak(plan) => soak::soak(system, screen, plan),
         Command::Quota {
             set,
             remove,
             restart,
         } => quota::quota(system, screen, &set, &remove, restart),
-        Command::Verify {
-            suite_only,
-            off,
-            low_resources,
-            replace,
-        } => verify::verify(
-            system,
-            screen,
-            Wanted {
-                suite_only,
-                off,
-                low_resources,
-                replace,
-            },
-        ),
+        Command::Verify(wanted) => verify::verify(system, screen, wanted),
     }
 }
 

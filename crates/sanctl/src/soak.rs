@@ -6,20 +6,11 @@ use sanproxy_provider::{Channel, Error, Provider, RegisterOptions, Registration,
 use serde::Serialize;
 
 use crate::amount;
+use crate::arguments::Plan;
 use crate::bench::progress;
 use crate::failure::Failure;
 use crate::screen::{GOOD, Report, Screen, pairs};
 use crate::system::{System, open};
-
-/// What a soak is to do.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) duration: Duration,
-    pub(crate) operations: Option<u64>,
-    pub(crate) seed: u64,
-    pub(crate) files: u16,
-    pub(crate) memory: u64,
-}
 
 /// Random numbers: xorshift64*, so that a seed does the same everywhere.
 pub(crate) struct Random(u64);

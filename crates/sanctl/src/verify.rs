@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::arguments::Wanted;
 use crate::conformance::{self, Suite};
 use crate::failure::{Exit, Failure, not_administrator};
 use crate::screen::{HEAD, Report, Screen};
@@ -18,15 +19,6 @@ use crate::system::{IMAGE, ProgramOutput, System};
 const STANDARD: u32 = 0x0002_09BB;
 /// Allocations fail at random.
 const LOW_RESOURCES: u32 = 0x4;
-
-/// What is to be done.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
-    pub(crate) suite_only: bool,
-    pub(crate) off: bool,
-    pub(crate) low_resources: bool,
-    pub(crate) replace: bool,
-}
 
 /// What the verifier has to say.
 #[derive(Serialize)]

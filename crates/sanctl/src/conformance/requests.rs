@@ -13,7 +13,20 @@ use crate::system::System;
 
 /// All of them.
 pub(super) fn checks<S: System>() -> Vec<Check<S>> {
-    let checks: [Named<S>; 19] = [
+    let others: [Named<S>; 2] = [
+        ("made_up_handle_is_refused", made_up_handle),
+        ("address_that_nobody_registered_is_not_found", |ground| {
+            let found = ground.open()?.lookup(0xFFFF_FFFF_F000).map_err(words)?;
+            ensure(found.is_none(), || format!("found {found:?}"))
+        }),
+    ];
+    let checks = shapes().into_iter().chain(values()).chain(others);
+    checks.map(|(name, run)| Check { name, run }).collect()
+}
+
+/// Requests whose length, header or bits are not those of the contract.
+fn shapes<S: System>() -> [Named<S>; 9] {
+    [
         ("unknown_control_code_is_refused", |ground| {
             let header = Header::of::<Header>();
             refused(
@@ -66,6 +79,12 @@ pub(super) fn checks<S: System>() -> Vec<Check<S>> {
                 input.flags = Flags(0x8000_0000);
             })
         }),
+    ]
+}
+
+/// Requests with a value that cannot be.
+fn values<S: System>() -> [Named<S>; 8] {
+    [
         ("unknown_kind_is_refused", |ground| {
             register(ground, Error::UnknownKind, |input| input.kind = Choice(99))
         }),
@@ -101,14 +120,7 @@ pub(super) fn checks<S: System>() -> Vec<Check<S>> {
                 input.node = NodeNumber(0xFFFF);
             })
         }),
-        ("made_up_handle_is_refused", made_up_handle),
-        ("address_that_nobody_registered_is_not_found", |ground| {
-            let found = ground.open()?.lookup(0xFFFF_FFFF_F000).map_err(words)?;
-            ensure(found.is_none(), || format!("found {found:?}"))
-        }),
-    ];
-    let checks = checks.into_iter();
-    checks.map(|(name, run)| Check { name, run }).collect()
+    ]
 }
 
 const REGISTER: u32 = ControlCode::Register.value();
