@@ -89,7 +89,7 @@ fn build_for(architecture: Architecture) -> anyhow::Result<PathBuf> {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Setup => setup::programs().map(|()| ExitCode::SUCCESS),
+        Command::Setup => setup::everything().map(|()| ExitCode::SUCCESS),
         Command::Build { arch } => build_for(arch).map(|image| {
             println!("{}", image.display());
             ExitCode::SUCCESS

@@ -32,7 +32,7 @@ const PROGRAMS: [Program; 2] = [
 
 /// Sets up what is missing, builds the programs and puts them into `target/windows`.
 pub(crate) fn run() -> Result<PathBuf> {
-    setup::programs()?;
+    setup::everything()?;
     let folder = workspace::target().join("windows");
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for program in &PROGRAMS {

@@ -12,8 +12,11 @@ use crate::{
     workspace::{self, DRIVER_TARGET, PROGRAM_TARGET},
 };
 
-/// Packages of Debian and Ubuntu, each with what needs it.
-const PACKAGES: [(&str, &str); 10] = [
+/// A package of Debian and Ubuntu, with what needs it.
+type Package = (&'static str, &'static str);
+
+/// What a driver is built with.
+const FOR_DRIVERS: [Package; 3] = [
     (
         "mingw-w64-common",
         "kernel headers, which wdk-sys makes its bindings from",
@@ -23,6 +26,10 @@ const PACKAGES: [(&str, &str); 10] = [
         "the kernel's import list, which the import libraries are made from",
     ),
     ("libclang-dev", "the parser that makes the bindings"),
+];
+
+/// What packages, programs for Windows and tests need besides.
+const FOR_THE_REST: [Package; 7] = [
     ("clang", "the C header's tests"),
     ("g++", "the C header's tests"),
     (
@@ -62,7 +69,7 @@ linker = \"rust-lld\"
     )
 }
 
-/// Sets up what is missing, and says which compiler builds the drivers.
+/// Sets up what drivers are built with, and says which compiler builds them.
 pub(crate) fn run() -> Result<Toolchain> {
     if cfg!(windows) {
         bail!(
@@ -70,7 +77,7 @@ pub(crate) fn run() -> Result<Toolchain> {
         );
     }
     let toolchain = Toolchain::find_or_install(DRIVER_TARGET)?;
-    packages()?;
+    install_missing(&FOR_DRIVERS)?;
     let kit = kit_root();
     wdk_kit::lay_out(&wdk_kit::Sources::default(), &kit).context("cannot lay out the build kit")?;
     let path = workspace::root().join(".cargo/linux.toml");
@@ -120,16 +127,17 @@ fn libclang() -> Result<Libclang> {
         .context("no /usr/lib/llvm-*/lib/libclang.so with its headers: reinstall the package libclang-dev")
 }
 
-/// Sets up what the programs for Windows need besides.
-pub(crate) fn programs() -> Result<()> {
+/// Sets up everything: what packages, programs for Windows and tests need, too.
+pub(crate) fn everything() -> Result<()> {
     run()?;
+    install_missing(&FOR_THE_REST)?;
     toolchain::install_target(PROGRAM_TARGET).with_context(|| {
         format!("the programs are built for {PROGRAM_TARGET}; with a network, run: rustup target add {PROGRAM_TARGET}")
     })
 }
 
-fn packages() -> Result<()> {
-    let missing: Vec<&(&str, &str)> = PACKAGES
+fn install_missing(packages: &[Package]) -> Result<()> {
+    let missing: Vec<&Package> = packages
         .iter()
         .filter(|(name, _)| !is_installed(name))
         .collect();
