@@ -31,7 +31,7 @@ fn error_of(probe: &Probe, command: &str) -> String {
 }
 
 /// Removes device and service, and waits until the service is gone.
-fn uninstall(session: &mut Session) -> Outcome {
+pub(crate) fn uninstall(session: &mut Session) -> Outcome {
     let probe = session.probe()?;
     assert_eq!(probe.ask(&format!("uninstall {IDENTIFIER}"))?, "1");
     probe.ask(&format!("delete {SERVICE}"))?;

@@ -14,6 +14,7 @@ mod probe;
 mod programs;
 mod refusals;
 mod registration;
+mod sanctl;
 mod session;
 mod staging;
 

@@ -18,14 +18,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Failure, probe::Probe, staging};
+use crate::{Failure, installation, probe::Probe, staging};
 
 const LOADERS: [&str; 2] = ["/usr/lib/wine/wine64", "/usr/bin/wine64"];
 const SERVERS: [&str; 2] = ["/usr/lib/wine/wineserver64", "/usr/bin/wineserver"];
 const STARTS: usize = 3;
 const START_LIMIT: Duration = Duration::from_secs(60);
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
-const STAGED: &str = r"C:\sanproxy";
+/// Where driver and INF are staged.
+pub(crate) const STAGED: &str = r"C:\sanproxy";
 
 /// The hardware identifier of the INF.
 pub(crate) const IDENTIFIER: &str = r"Root\SanProxy";
@@ -65,10 +66,28 @@ struct Places {
 /// What a program left.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    pub(crate) success: bool,
+    /// The exit code; none if it was ended.
+    pub(crate) code: Option<i32>,
     pub(crate) output: String,
-    #[expect(dead_code, reason = "printed where a test fails")]
-    errors: String,
+    pub(crate) errors: String,
+}
+
+/// A program that runs. It is ended on drop, if not before.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Ends it at once, as somebody's kill does.
+    pub(crate) fn kill(&mut self) -> Result<(), Failure> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _killed = self.kill();
+    }
 }
 
 /// The system, for one test.
@@ -84,7 +103,7 @@ impl Session {
             wine.places.stop();
         }
         if matches!(*state, State::NotStarted) {
-            *state = match Wine::start() {
+            *state = match Wine::boot() {
                 Ok(wine) => State::Running(wine),
                 Err(failure) => State::Failed(failure.to_string()),
             };
@@ -100,6 +119,15 @@ impl Session {
         let mut session = Self::begin()?;
         if !session.installed {
             session.install()?;
+        }
+        Ok(session)
+    }
+
+    /// The system without the driver.
+    pub(crate) fn without_driver() -> Result<Self, Failure> {
+        let mut session = Self::begin()?;
+        if session.installed {
+            installation::uninstall(&mut session)?;
         }
         Ok(session)
     }
@@ -133,11 +161,11 @@ impl Deref for Session {
 }
 
 impl Wine {
-    fn start() -> Result<Self, Failure> {
+    fn boot() -> Result<Self, Failure> {
         let places = Places::find()?;
         let mut failures = Vec::new();
         for _ in 0..STARTS {
-            match Self::start_once(&places) {
+            match Self::boot_once(&places) {
                 Ok(wine) => return Ok(wine),
                 Err(failure) => failures.push(failure.to_string()),
             }
@@ -146,7 +174,7 @@ impl Wine {
         Err(format!("Wine does not start: {}", failures.join("; ")).into())
     }
 
-    fn start_once(places: &Places) -> Result<Self, Failure> {
+    fn boot_once(places: &Places) -> Result<Self, Failure> {
         if places.folder.exists() {
             fs::remove_dir_all(&places.folder)?;
         }
@@ -195,6 +223,18 @@ impl Wine {
     pub(crate) fn run(&self, program: &Path, arguments: &[&str]) -> Result<Finished, Failure> {
         let mut command = self.places.command(&program.to_string_lossy());
         self.places.run(command.args(arguments), PROGRAM_LIMIT)
+    }
+
+    /// Starts a program, whose end is not waited for.
+    pub(crate) fn start(&self, program: &Path, arguments: &[&str]) -> Result<Running, Failure> {
+        let mut command = self.places.command(&program.to_string_lossy());
+        let child = command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Running(child))
     }
 
     /// What the companion of Wine's kernel has noted.
@@ -262,10 +302,10 @@ impl Places {
             .stdout(File::create(&output)?)
             .stderr(File::create(&errors)?)
             .spawn()?;
-        let success = wait(&mut child, limit)?;
+        let code = wait(&mut child, limit)?;
         let read = |path| fs::read(path).map(|text| String::from_utf8_lossy(&text).into_owned());
         Ok(Finished {
-            success,
+            code,
             output: read(output)?,
             errors: read(errors)?,
         })
@@ -281,12 +321,12 @@ impl Places {
     }
 }
 
-/// Waits for the end of a child; whether it succeeded. One that takes too long is ended.
-fn wait(child: &mut Child, limit: Duration) -> Result<bool, Failure> {
+/// Waits for the end of a child; its exit code. One that takes too long is ended.
+fn wait(child: &mut Child, limit: Duration) -> Result<Option<i32>, Failure> {
     let begin = Instant::now();
     while begin.elapsed() < limit {
         if let Some(status) = child.try_wait()? {
-            return Ok(status.success());
+            return Ok(status.code());
         }
         thread::sleep(Duration::from_millis(20));
     }
