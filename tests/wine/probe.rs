@@ -14,7 +14,8 @@ use sanproxy_provider::{Channel, MemoryFault, Status, status_of_win32};
 
 use crate::{Failure, session};
 
-const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// The first answer of all takes longest: Wine makes its system first, in a few seconds where nothing else runs.
+const ANSWER_LIMIT: Duration = Duration::from_secs(40);
 
 /// The process. It is ended on drop, if not before.
 pub(crate) struct Probe {

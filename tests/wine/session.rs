@@ -23,7 +23,7 @@ use crate::{Failure, installation, probe::Probe, staging};
 const LOADERS: [&str; 2] = ["/usr/lib/wine/wine64", "/usr/bin/wine64"];
 const SERVERS: [&str; 2] = ["/usr/lib/wine/wineserver64", "/usr/bin/wineserver"];
 const STARTS: usize = 3;
-const START_LIMIT: Duration = Duration::from_secs(60);
+const STOP_LIMIT: Duration = Duration::from_secs(20);
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// Where driver and INF are staged.
 pub(crate) const STAGED: &str = r"C:\sanproxy";
@@ -186,7 +186,7 @@ impl Wine {
         };
         // The first program makes the system. It stays: a system whose last program has ended ends its services too, and
         // a program that starts meanwhile meets them half gone.
-        wine.keeper = Some(wine.probe()?);
+        wine.keeper = Some(wine.probe_once()?);
         let modules = places.drive().join("windows/system32");
         for module in ["ntosshim.exe", "bcryptprimitives.dll"] {
             fs::copy(built(module), modules.join(module))?;
@@ -197,19 +197,17 @@ impl Wine {
 
     /// A new process that does what it is told.
     pub(crate) fn probe(&self) -> Result<Probe, Failure> {
-        let mut failures = Vec::new();
-        for _ in 0..STARTS {
-            let errors = File::options()
-                .create(true)
-                .append(true)
-                .open(self.places.folder.join("probe.errors"))?;
-            let command = self.places.command(&built("probe.exe").to_string_lossy());
-            match Probe::start(command, errors) {
-                Ok(probe) => return Ok(probe),
-                Err(failure) => failures.push(failure.to_string()),
-            }
-        }
-        Err(format!("no program starts in Wine: {}", failures.join("; ")).into())
+        // Now and then a program does not start; a second one that does not either is no accident.
+        self.probe_once().or_else(|_| self.probe_once())
+    }
+
+    fn probe_once(&self) -> Result<Probe, Failure> {
+        let errors = File::options()
+            .create(true)
+            .append(true)
+            .open(self.places.folder.join("probe.errors"))?;
+        let command = self.places.command(&built("probe.exe").to_string_lossy());
+        Probe::start(command, errors)
     }
 
     /// A new process that has opened the device.
@@ -316,7 +314,7 @@ impl Places {
         let mut command = Command::new(&self.server);
         let stopped = self.set(&mut command).arg("-k").spawn();
         if let Ok(mut child) = stopped {
-            let _ended = wait(&mut child, START_LIMIT);
+            let _ended = wait(&mut child, STOP_LIMIT);
         }
     }
 }
