@@ -132,6 +132,19 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 /* Physical addresses: contiguous memory on a device without an adapter. */
 #define SANPROXY_ADDRESS_PHYSICAL 2u
 
+/* ---- Access ---- */
+
+/* What the device may do with the caller's own memory; MEM_READ and MEM_WRITE of Windows
+ * Sockets Direct.
+ */
+
+/* Read it. */
+#define SANPROXY_ACCESS_READ 1u
+/* Write it. */
+#define SANPROXY_ACCESS_WRITE 2u
+/* Both. */
+#define SANPROXY_ACCESS_READ_WRITE 3u
+
 /* Begins every request and every reply. */
 typedef struct SANPROXY_HEADER {
     /* The size of the whole struct in bytes. */
@@ -480,6 +493,62 @@ SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_destination, offsetof(SANPROXY_MOV
 SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_destination_offset, offsetof(SANPROXY_MOVE_INPUT, destination_offset) == 32);
 SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_length, offsetof(SANPROXY_MOVE_INPUT, length) == 40);
 
+/* A range of the calling process's own memory; it need not begin or end at a page. */
+typedef struct SANPROXY_USER_RANGE {
+    /* Where it begins. */
+    uint64_t start;
+    /* How many bytes; not zero. */
+    uint64_t length;
+} SANPROXY_USER_RANGE;
+
+SANPROXY_ASSERT(size_of_SANPROXY_USER_RANGE, sizeof(SANPROXY_USER_RANGE) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_USER_RANGE_start, offsetof(SANPROXY_USER_RANGE, start) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_USER_RANGE_length, offsetof(SANPROXY_USER_RANGE, length) == 8);
+
+/* Secures memory of one allocation of the caller's own, in the process that opened the file:
+ * until it is unsecured, the process can neither free it nor take that access away.
+ */
+typedef struct SANPROXY_SECURE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The memory. More than one secured range may hold the same. */
+    SANPROXY_USER_RANGE range;
+    /* The access that stays (SANPROXY_ACCESS_...). The process must have it. */
+    uint32_t access;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_SECURE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_SECURE_INPUT, sizeof(SANPROXY_SECURE_INPUT) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_INPUT_header, offsetof(SANPROXY_SECURE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_INPUT_range, offsetof(SANPROXY_SECURE_INPUT, range) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_INPUT_access, offsetof(SANPROXY_SECURE_INPUT, access) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_INPUT_reserved, offsetof(SANPROXY_SECURE_INPUT, reserved) == 28);
+
+/* A secured range. It counts as a registration of no bytes. */
+typedef struct SANPROXY_SECURE_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Names the secured range; it is no handle of a registration. */
+    uint64_t handle;
+} SANPROXY_SECURE_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_SECURE_OUTPUT, sizeof(SANPROXY_SECURE_OUTPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_OUTPUT_header, offsetof(SANPROXY_SECURE_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_SECURE_OUTPUT_handle, offsetof(SANPROXY_SECURE_OUTPUT, handle) == 8);
+
+/* Ends the securing of a range. */
+typedef struct SANPROXY_UNSECURE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The secured range. */
+    uint64_t handle;
+} SANPROXY_UNSECURE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_UNSECURE_INPUT, sizeof(SANPROXY_UNSECURE_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_header, offsetof(SANPROXY_UNSECURE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_handle, offsetof(SANPROXY_UNSECURE_INPUT, handle) == 8);
+
 /* ---- Control codes ---- */
 
 /* All need read and write access to the device, and all are METHOD_BUFFERED. */
@@ -532,6 +601,18 @@ SANPROXY_ASSERT(offset_of_SANPROXY_MOVE_INPUT_length, offsetof(SANPROXY_MOVE_INP
  */
 #define IOCTL_SANPROXY_MOVE 0x8A5AE01Cu
 
+/* Secures the caller's own memory, so that it is not freed or protected unnoticed.
+ * Input: SANPROXY_SECURE_INPUT.
+ * Output: SANPROXY_SECURE_OUTPUT.
+ */
+#define IOCTL_SANPROXY_SECURE 0x8A5AE020u
+
+/* Ends the securing of a range.
+ * Input: SANPROXY_UNSECURE_INPUT.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_UNSECURE 0x8A5AE024u
+
 #if defined(CTL_CODE) && defined(METHOD_BUFFERED)
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
@@ -549,6 +630,10 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_LOOKUP, IOCTL_SANPROXY_LOOKUP ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x806, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MOVE, IOCTL_SANPROXY_MOVE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x807, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SECURE, IOCTL_SANPROXY_SECURE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x808, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_UNSECURE, IOCTL_SANPROXY_UNSECURE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x809, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
 
 /* ---- How the driver answers ---- */
@@ -561,6 +646,9 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MOVE, IOCTL_SANPROXY_MOVE ==
  *     The length of the input or output buffer is not the size of the struct.
  *     - The input is not exactly as long as the input struct of the control code.
  *     - The output buffer is not exactly as long as the output struct of the control code.
+ * STATUS_ACCESS_VIOLATION (0xC0000005)
+ *     The range is not memory of the calling process that may be used so.
+ *     - The range is empty, wraps, or is not memory that the calling process itself may use so.
  * STATUS_INVALID_HANDLE (0xC0000008)
  *     No live registration of this file has that handle.
  *     - The handle names no live registration of this file.
@@ -576,6 +664,7 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MOVE, IOCTL_SANPROXY_MOVE ==
  *     - The cache type is unknown; 0 is not cached, 1 is cached, 2 is write-combined.
  *     - The machine has no such NUMA node; the capabilities say which is the highest.
  *     - The offset and length reach beyond the registration, or the first piece is not there.
+ *     - The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants.
  * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
  *     The driver does not know the control code.
  *     - The control code is unknown; the known ones are listed in the header.
@@ -664,6 +753,10 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MOVE, IOCTL_SANPROXY_MOVE ==
 #define SANPROXY_FAILURE_OUT_OF_RANGE 23u
 /* The last handle of the file is closed already. */
 #define SANPROXY_FAILURE_FILE_CLOSED 24u
+/* The range is empty, wraps, or is not memory that the calling process itself may use so. */
+#define SANPROXY_FAILURE_USER_RANGE 25u
+/* The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants. */
+#define SANPROXY_FAILURE_ACCESS 26u
 
 /* ---- What an administrator can set ---- */
 

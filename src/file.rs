@@ -24,6 +24,7 @@ use crate::{
     device::{Debt, Device},
     dispatch::status,
     memory::Registration,
+    secured::{Secured, SecuredRanges},
 };
 
 /// What a file knows by handle.
@@ -58,6 +59,7 @@ pub(crate) struct File {
     swept: AtomicBool,
     quota: Shared<Quota>,
     tables: Mutex<Tables>,
+    secured: SecuredRanges,
 }
 
 impl File {
@@ -66,6 +68,7 @@ impl File {
         let using = device.enter().map_err(|error| device.fail(error))?;
         let process = Shared::new(Process::current()?)?;
         let tables = Tables::new(&process)?;
+        let secured = SecuredRanges::new(&process)?;
         Ok(Self {
             device: device.clone(),
             process,
@@ -73,6 +76,7 @@ impl File {
             swept: AtomicBool::new(false),
             quota: Shared::new(Quota::new(using.hardware.settings.file))?,
             tables: Mutex::new(tables),
+            secured,
         })
     }
 
@@ -91,9 +95,9 @@ impl File {
         core::ptr::eq(self.device(), device)
     }
 
-    /// Whether anything is registered.
+    /// Whether anything is registered or secured.
     pub(crate) fn has_registrations(&self) -> bool {
-        !self.tables.lock().entries.is_empty()
+        !self.tables.lock().entries.is_empty() || !self.secured.is_empty()
     }
 
     /// Charges a registration to the file and the device.
@@ -198,9 +202,30 @@ impl File {
         Ok(())
     }
 
+    /// Takes a secured range in, and gives it a handle.
+    pub(crate) fn insert_secured(&self, secured: Secured) -> Result<Handle, Error> {
+        self.secured.insert(secured)
+    }
+
+    /// Unsecures one range. Its device is being used.
+    pub(crate) fn unsecure(&self, handle: Handle) -> Result<(), Error> {
+        let _inside = self.gate.enter_or_wait();
+        drop(self.secured.remove(handle)?);
+        self.device.statistics().count_released();
+        Ok(())
+    }
+
+    fn unsecure_all(&self) {
+        while let Some(secured) = self.secured.remove_any() {
+            drop(secured);
+            self.device.statistics().count_released();
+        }
+    }
+
     /// Releases all registrations. Its device is being used, or cleared away by the caller.
     pub(crate) fn release_all(&self) {
         let _inside = self.gate.enter_or_wait();
+        self.unsecure_all();
         loop {
             let removed = self.tables.lock().remove_any();
             if removed.is_none() {
@@ -215,7 +240,9 @@ impl File {
     pub(crate) fn cleanup(&self) {
         let _held = self.device.hold();
         self.tables.lock().closed = true;
+        self.secured.close();
         let _inside = self.gate.enter_or_wait();
+        self.unsecure_all();
         self.unmap_all();
     }
 
@@ -230,10 +257,13 @@ impl File {
         self.process.is_current() && !self.swept.load(Ordering::Acquire)
     }
 
-    /// The process that opened the file is about to end: nothing stays mapped in it.
+    /// The process that opened the file is about to end: nothing stays mapped or secured in it.
     pub(crate) fn process_exit(&self) {
         let _held = self.device.hold();
-        self.gate.run_down(|| self.unmap_all());
+        self.gate.run_down(|| {
+            self.unsecure_all();
+            self.unmap_all();
+        });
         self.swept.store(true, Ordering::Release);
     }
 
@@ -249,7 +279,7 @@ impl File {
 }
 
 #[inline(never)]
-fn handle_table<T>(salt: u64) -> Result<Owned<HandleTable<T>>, NoMemory> {
+pub(crate) fn handle_table<T>(salt: u64) -> Result<Owned<HandleTable<T>>, NoMemory> {
     Owned::new(HandleTable::new(salt))
 }
 

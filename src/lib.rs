@@ -10,6 +10,7 @@
 //! | `file` | an open of a device: its registrations, and in which process they are mapped |
 //! | `dispatch` | control codes: from bytes to a handler and back, a file per family |
 //! | `memory` | what a registration is, and where its memory comes from |
+//! | `secured` | which ranges of the opener's own memory a file has secured |
 //!
 //! There is no `unsafe` here: everything that touches the kernel is in `wdm`. Nothing here panics.
 
@@ -25,6 +26,7 @@ mod dispatch;
 mod driver;
 mod file;
 mod memory;
+mod secured;
 
 use wdk_alloc::WdkAllocator;
 

@@ -6,10 +6,12 @@
 //! | [`register`] | register, release |
 //! | [`pieces`] | the pieces of a registration, and whose an address is |
 //! | [`transfer`] | moving bytes |
+//! | [`secure`] | securing memory of the caller's own |
 
 mod pieces;
 mod query;
 mod register;
+mod secure;
 mod transfer;
 
 use sanproxy_abi::{Error, Request, wire::Message};
@@ -63,6 +65,8 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         }
         Request::Lookup(address) => reply(file, control, || pieces::lookup(file, address)),
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
+        Request::Secure(request) => reply(file, control, || secure::secure(file, &request)),
+        Request::Unsecure(handle) => reply(file, control, || secure::unsecure(file, handle)),
     }
 }
 

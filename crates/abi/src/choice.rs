@@ -189,6 +189,27 @@ impl RegisterFlags {
     }
 }
 
+choice! {
+    /// What the device may do with the caller's own memory; `MEM_READ` and `MEM_WRITE` of Windows
+    /// Sockets Direct.
+    pub enum Access {
+        /// Read it.
+        Read = 1 as "SANPROXY_ACCESS_READ",
+        /// Write it.
+        Write = 2 as "SANPROXY_ACCESS_WRITE",
+        /// Both.
+        ReadWrite = 3 as "SANPROXY_ACCESS_READ_WRITE",
+    }
+}
+
+impl Access {
+    /// Whether everything that `other` allows is allowed.
+    #[must_use]
+    pub const fn grants(self, other: Self) -> bool {
+        self.value() & other.value() == other.value()
+    }
+}
+
 /// All groups of numbers, for the C header.
 pub const ENUMERATIONS: &[Enumeration] = &[
     Kind::ENUMERATION,
@@ -196,6 +217,7 @@ pub const ENUMERATIONS: &[Enumeration] = &[
     CacheType::ENUMERATION,
     Method::ENUMERATION,
     AddressKind::ENUMERATION,
+    Access::ENUMERATION,
 ];
 
 #[cfg(test)]

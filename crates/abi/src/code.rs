@@ -40,6 +40,10 @@ choice! {
         Lookup = 0x8A5A_E018 as "IOCTL_SANPROXY_LOOKUP",
         /// Copies between two of the caller's own registrations.
         Move = 0x8A5A_E01C as "IOCTL_SANPROXY_MOVE",
+        /// Secures the caller's own memory, so that it is not freed or protected unnoticed.
+        Secure = 0x8A5A_E020 as "IOCTL_SANPROXY_SECURE",
+        /// Ends the securing of a range.
+        Unsecure = 0x8A5A_E024 as "IOCTL_SANPROXY_UNSECURE",
     }
 }
 
@@ -57,7 +61,7 @@ pub struct Code {
 }
 
 /// All control codes.
-pub const CODES: [Code; 8] = [
+pub const CODES: [Code; 10] = [
     Code {
         code: ControlCode::QueryInterface,
         function: 0x800,
@@ -106,17 +110,29 @@ pub const CODES: [Code; 8] = [
         input: wire::MoveInput::LAYOUT,
         output: wire::Header::LAYOUT,
     },
+    Code {
+        code: ControlCode::Secure,
+        function: 0x808,
+        input: wire::SecureInput::LAYOUT,
+        output: wire::SecureOutput::LAYOUT,
+    },
+    Code {
+        code: ControlCode::Unsecure,
+        function: 0x809,
+        input: wire::UnsecureInput::LAYOUT,
+        output: wire::Header::LAYOUT,
+    },
 ];
 
 const _: () = {
     let mut rest: &[Code] = &CODES;
-    let mut function = FIRST_FUNCTION;
+    let mut lowest = FIRST_FUNCTION;
     while let [first, others @ ..] = rest {
-        assert!(first.function == function);
-        assert!(first.code.value() == control_code(function));
+        assert!(first.function >= lowest);
+        assert!(first.code.value() == control_code(first.function));
         assert!((first.code.value() >> 14) & 3 == ACCESS);
         assert!(first.code.value() & 3 == TRANSFER_METHOD);
-        function += 1;
+        lowest = first.function + 1;
         rest = others;
     }
     assert!(CODES.len() == ControlCode::ALL.len());

@@ -86,6 +86,10 @@ errors! {
     OutOfRange = 23 as "SANPROXY_FAILURE_OUT_OF_RANGE";
     /// The last handle of the file is closed already.
     FileClosed = 24 as "SANPROXY_FAILURE_FILE_CLOSED";
+    /// The range is empty, wraps, or is not memory that the calling process itself may use so.
+    UserRange = 25 as "SANPROXY_FAILURE_USER_RANGE";
+    /// The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants.
+    Access = 26 as "SANPROXY_FAILURE_ACCESS";
 }
 
 const _: () = {
@@ -117,7 +121,8 @@ impl Error {
             | Self::Bounds
             | Self::UnknownCacheType
             | Self::UnknownNode
-            | Self::OutOfRange => Status::INVALID_PARAMETER,
+            | Self::OutOfRange
+            | Self::Access => Status::INVALID_PARAMETER,
             Self::KindNotOffered => Status::NOT_SUPPORTED,
             Self::UnknownHandle => Status::INVALID_HANDLE, // never issued, stale, or somebody else's
             Self::FileQuota | Self::DeviceQuota => Status::QUOTA_EXCEEDED,
@@ -127,6 +132,7 @@ impl Error {
             Self::WrongProcess => Status::ACCESS_DENIED,
             Self::AddressNotFound => Status::NOT_FOUND,
             Self::FileClosed => Status::FILE_CLOSED,
+            Self::UserRange => Status::ACCESS_VIOLATION,
         }
     }
 

@@ -27,13 +27,13 @@ pub mod request;
 pub mod status;
 pub mod wire;
 
-pub use choice::{AddressKind, CacheType, Kind, Kinds, Method, RegisterFlags};
+pub use choice::{Access, AddressKind, CacheType, Kind, Kinds, Method, RegisterFlags};
 pub use code::{CODES, Code, ControlCode, Guid, INTERFACE_CLASS};
 pub use error::Error;
 pub use parameter::{PARAMETERS, Parameter};
 pub use request::{
     Alignment, Boundary, Bounds, MoveRequest, Node, Pages, Place, QueryRegistrationRequest,
-    RegisterRequest, Request,
+    RegisterRequest, Request, SecureRequest, UserBytes,
 };
 pub use status::Status;
 

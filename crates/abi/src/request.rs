@@ -5,10 +5,10 @@
 
 use crate::wire::{
     self, ByteCount, Choice, DeviceAddress, Flags, Handle, Header, LookupInput, Message, MoveInput,
-    QueryRegistrationInput, RegisterInput, ReleaseInput,
+    QueryRegistrationInput, RegisterInput, ReleaseInput, SecureInput, UnsecureInput, UserRange,
 };
 use crate::{
-    ANY_NODE, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
+    ANY_NODE, Access, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
     PAGE_SIZE, RegisterFlags,
 };
 
@@ -331,6 +331,59 @@ impl TryFrom<MoveInput> for MoveRequest {
     }
 }
 
+/// A range of the caller's own memory, as it alleges: not empty, and its end does not overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserBytes {
+    start: u64,
+    length: u64,
+}
+
+impl UserBytes {
+    /// Where it begins.
+    #[must_use]
+    pub const fn start(self) -> u64 {
+        self.start
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub const fn length(self) -> u64 {
+        self.length
+    }
+}
+
+impl TryFrom<UserRange> for UserBytes {
+    type Error = Error;
+
+    fn try_from(range: UserRange) -> Result<Self, Error> {
+        let (start, length) = (range.start.0, range.length.0);
+        match start.checked_add(length) {
+            Some(end) if end > start => Ok(Self { start, length }),
+            Some(_) | None => Err(Error::UserRange),
+        }
+    }
+}
+
+/// The caller's own memory, to be secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecureRequest {
+    /// The memory.
+    pub range: UserBytes,
+    /// The access that stays.
+    pub access: Access,
+}
+
+impl TryFrom<SecureInput> for SecureRequest {
+    type Error = Error;
+
+    fn try_from(input: SecureInput) -> Result<Self, Error> {
+        Ok(Self {
+            access: Access::from_value(input.access.0).ok_or(Error::Access)?,
+            range: UserBytes::try_from(input.range)?,
+        })
+    }
+}
+
 /// A checked request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -350,6 +403,10 @@ pub enum Request {
     Lookup(DeviceAddress),
     /// Replied with [`Header`].
     Move(MoveRequest),
+    /// Replied with [`wire::SecureOutput`].
+    Secure(SecureRequest),
+    /// Replied with [`Header`].
+    Unsecure(Handle),
 }
 
 impl Request {
@@ -393,6 +450,11 @@ impl Request {
             ControlCode::Move => receive::<MoveInput, Header>(input, output_length)
                 .and_then(MoveRequest::try_from)
                 .map(Self::Move),
+            ControlCode::Secure => receive::<SecureInput, wire::SecureOutput>(input, output_length)
+                .and_then(SecureRequest::try_from)
+                .map(Self::Secure),
+            ControlCode::Unsecure => receive::<UnsecureInput, Header>(input, output_length)
+                .map(|input| Self::Unsecure(input.handle)),
         }
     }
 }

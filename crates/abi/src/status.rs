@@ -23,6 +23,8 @@ statuses! {
     SUCCESS = 0x0000_0000;
     /// The length of the input or output buffer is not the size of the struct.
     INFO_LENGTH_MISMATCH = 0xC000_0004;
+    /// The range is not memory of the calling process that may be used so.
+    ACCESS_VIOLATION = 0xC000_0005;
     /// No live registration of this file has that handle.
     INVALID_HANDLE = 0xC000_0008;
     /// A value in the request is out of its range.
@@ -100,7 +102,7 @@ mod tests {
             format!("{}", Status::NOT_FOUND),
             "STATUS_NOT_FOUND (0xC0000225)"
         );
-        assert_eq!(format!("{}", Status(0xC000_0005)), "NTSTATUS 0xC0000005");
+        assert_eq!(format!("{}", Status(0xC000_0006)), "NTSTATUS 0xC0000006");
     }
 
     #[test]

@@ -34,6 +34,11 @@ number! {
     pub struct UserAddress(u64);
 }
 number! {
+    /// Where a range of the calling process begins. The system probes it as the process itself
+    /// would use it.
+    pub struct RangeStart(u64);
+}
+number! {
     /// A set of bits.
     pub struct Flags(u32);
 }
@@ -309,6 +314,51 @@ wire! {
     }
 }
 
+wire! {
+    /// A range of the calling process's own memory; it need not begin or end at a page.
+    pub struct UserRange as "SANPROXY_USER_RANGE", 16 bytes {
+        /// Where it begins.
+        0: pub start: RangeStart,
+        /// How many bytes; not zero.
+        8: pub length: ByteCount,
+    }
+}
+
+wire! {
+    /// Secures memory of one allocation of the caller's own, in the process that opened the file:
+    /// until it is unsecured, the process can neither free it nor take that access away.
+    pub struct SecureInput as "SANPROXY_SECURE_INPUT", 32 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The memory. More than one secured range may hold the same.
+        8: pub range: UserRange,
+        /// The access that stays (`SANPROXY_ACCESS_...`). The process must have it.
+        24: pub access: Choice,
+        /// Zero.
+        28: pub reserved: Reserved,
+    }
+}
+
+wire! {
+    /// A secured range. It counts as a registration of no bytes.
+    pub struct SecureOutput as "SANPROXY_SECURE_OUTPUT", 16 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// Names the secured range; it is no handle of a registration.
+        8: pub handle: Handle,
+    }
+}
+
+wire! {
+    /// Ends the securing of a range.
+    pub struct UnsecureInput as "SANPROXY_UNSECURE_INPUT", 16 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The secured range.
+        8: pub handle: Handle,
+    }
+}
+
 /// All wire structs, each after those that it contains.
 pub const STRUCTS: &[Struct] = &[
     Header::LAYOUT,
@@ -324,6 +374,10 @@ pub const STRUCTS: &[Struct] = &[
     LookupInput::LAYOUT,
     LookupOutput::LAYOUT,
     MoveInput::LAYOUT,
+    UserRange::LAYOUT,
+    SecureInput::LAYOUT,
+    SecureOutput::LAYOUT,
+    UnsecureInput::LAYOUT,
 ];
 
 /// A struct that crosses the border on its own: it begins with a [`Header`].
@@ -408,6 +462,9 @@ message! {
     LookupInput {}
     LookupOutput {}
     MoveInput {}
+    SecureInput { reserved }
+    SecureOutput {}
+    UnsecureInput {}
 }
 
-const _: () = assert!(STRUCTS.len() == 13);
+const _: () = assert!(STRUCTS.len() == 17);

@@ -14,6 +14,7 @@
 //! | [`pool`], [`list`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
 //! | [`user_mapping`] | showing such memory to a process |
+//! | [`secured_range`] | keeping a process from freeing its own memory unnoticed |
 //!
 //! IRQL: `PASSIVE_LEVEL`, where a function does not say otherwise.
 
@@ -46,5 +47,6 @@ pub mod registry_value;
 pub mod remove_lock;
 pub mod rundown;
 pub mod salt;
+pub mod secured_range;
 pub mod status;
 pub mod user_mapping;

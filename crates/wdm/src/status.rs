@@ -44,6 +44,8 @@ impl Status {
     pub const NOT_SUPPORTED: Self = Self::error(0xC000_00BB);
     /// Nothing was found.
     pub const NOT_FOUND: Self = Self::error(0xC000_0225);
+    /// The memory that an address names is not there, or not with the access that is needed.
+    pub const INVALID_USER_BUFFER: Self = Self::error(0xC000_00E8);
     /// The file has been closed to further work.
     pub const FILE_CLOSED: Self = Self::error(0xC000_0128);
     /// The value is longer than the buffer; what fits is in it.
