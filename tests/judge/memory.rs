@@ -117,7 +117,7 @@ fn event_in_user_memory_is_v099() {
 fn user_memory_that_is_gone_read_without_a_guard_is_v269() {
     let stage = Stage::new();
     let page = stage.process.allocate(4096).expect("a page");
-    stage.process.free(page);
+    stage.process.free(page).expect("freed");
     drop(stage.send(fault(269), 0, page));
     let report = stage.end();
     assert!(report.has("V269"), "{report}");

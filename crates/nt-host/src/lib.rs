@@ -70,7 +70,8 @@ pub use faults::Faults;
 pub use file::{Access, Control, File, IoResult, Mode, Pending};
 pub use host::{Host, HostBuilder, HostError};
 pub use judge::{Leak, Report, StackFrame, Violation};
-pub use process::{Process, Thread};
+pub use nt_machine::Protection;
+pub use process::{Process, SecureMemoryCacheCallback, Thread};
 pub use registry::RegistryValue;
 pub use status::NtStatus;
 

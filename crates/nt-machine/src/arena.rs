@@ -185,6 +185,30 @@ impl Arena {
         Ok(mapping)
     }
 
+    /// Shows other frames, as many, where a mapping begins at `address`, for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// When no mapping of so many pages begins there, or the system refuses the new one.
+    pub fn remap(&self, address: u64, frames: &FrameList) -> io::Result<()> {
+        let mut state = self.lock();
+        let guarded = self.contains_guarded(address);
+        let mapping = state
+            .live
+            .get_mut(&address)
+            .filter(|old| guarded && old.frames.pages() == frames.pages())
+            .ok_or(io::ErrorKind::InvalidInput)?;
+        let mut at = address;
+        for run in frames.runs() {
+            let (from, bytes) = (run.address(), run.bytes());
+            show(&self.machine, at, from, bytes, Protection::ReadWrite)?;
+            at += bytes;
+        }
+        mapping.frames = frames.clone();
+        mapping.protection = Protection::ReadWrite;
+        Ok(())
+    }
+
     /// Changes what the processor may do with a mapping that begins at `address`.
     ///
     /// # Errors

@@ -315,7 +315,8 @@ impl Drop for Pending {
     fn drop(&mut self) {
         for buffer in self.buffers {
             if buffer != 0 {
-                crate::memory::free_user(&self.host, &self.process, buffer);
+                // Whoever secures the buffer of a request under way keeps it.
+                let _kept = crate::memory::free_user(&self.host, &self.process, buffer);
             }
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod mdl;
 mod numa;
 mod pages;
 pub(crate) mod pool;
+pub(crate) mod secure;
 pub(crate) mod stacks;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub(crate) use user::ProcessMemory;
 
 use blocks::{Blocks, Kind, Place};
 use mdl::{Mdl, MdlState, Origin};
+use secure::SecuredRanges;
 use stacks::Stacks;
 
 /// Address space for everything that the kernel maps.
@@ -50,6 +52,7 @@ pub(crate) fn exports() -> &'static [Export] {
             mapping::EXPORTS,
             pages::EXPORTS,
             numa::EXPORTS,
+            secure::EXPORTS,
         ]
         .concat()
     })
@@ -64,6 +67,8 @@ pub(crate) struct MemoryState {
     pub(crate) mdls: Mutex<BTreeMap<u64, MdlState>>,
     /// User mappings made by drivers: address to process.
     pub(crate) views: Mutex<BTreeMap<u64, u64>>,
+    /// Memory of processes that drivers have secured.
+    pub(crate) secured: SecuredRanges,
     pub(crate) stacks: Stacks,
     /// A driver's Unload routine runs.
     pub(crate) unloading: AtomicBool,
@@ -81,6 +86,7 @@ impl MemoryState {
             arena,
             mdls: Mutex::default(),
             views: Mutex::default(),
+            secured: SecuredRanges::default(),
             stacks: Stacks::default(),
             unloading: AtomicBool::new(false),
             turn: AtomicU64::new(0),
@@ -111,10 +117,15 @@ pub(crate) fn allocate_user(
     process.memory.allocate(length as u64)
 }
 
-/// Gives memory of `allocate_user` back.
-pub(crate) fn free_user(_host: &Arc<Host>, process: &Arc<ProcessObject>, address: u64) {
-    // A process may free what is not its own: the system refuses, and nobody is to blame.
-    let _refused = process.memory.free(address);
+/// Gives memory of `allocate_user` back, unless it is and stays secured.
+pub(crate) fn free_user(
+    host: &Arc<Host>,
+    process: &Arc<ProcessObject>,
+    address: u64,
+) -> Result<(), NtStatus> {
+    secure::change(host, process, address, None, || {
+        process.memory.free(address)
+    })
 }
 
 /// Reads a process's memory as the process itself would.
@@ -275,6 +286,7 @@ fn explain_mapping(host: &Host, address: u64) -> Finding {
 pub(crate) fn process_exiting(host: &Arc<Host>, process: &Arc<ProcessObject>) {
     mapping::process_exiting(host, process);
     locking::process_exiting(host, process);
+    secure::process_exiting(host, process);
     process.memory.clear();
 }
 
@@ -286,6 +298,7 @@ pub(crate) fn driver_unloading(host: &Arc<Host>) {
 /// The driver's Unload has returned: reports what it has not given back.
 pub(crate) fn driver_unloaded(host: &Arc<Host>) {
     host.memory.unloading.store(false, Ordering::SeqCst);
+    secure::driver_unloaded(host);
     let (mut pool, mut bytes) = (0, 0);
     for block in host.memory.blocks.all() {
         let kind = block.kind.name();

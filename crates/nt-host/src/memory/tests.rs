@@ -531,7 +531,7 @@ mod locking {
         let process = kernel.process();
         let (user, mdl) = locked(&kernel, &process, PAGE);
         let frame: u64 = access::read(mdl + 48);
-        super::super::free_user(&kernel.host, &process, user);
+        super::super::free_user(&kernel.host, &process, user).unwrap();
         assert_eq!(
             kernel.host.machine().cache_of(frame),
             Some(nt_machine::CacheType::Cached)
@@ -662,5 +662,154 @@ mod threads {
             guarded_mappings: 2,
             ..MachineConfig::default()
         });
+    }
+}
+
+mod secured {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+    use crate::process::Process;
+    use crate::{NtStatus, Protection};
+
+    const READ: u64 = 2;
+    const READ_WRITE: u64 = 4;
+    const REFUSED: Result<(), NtStatus> = Err(NtStatus::INVALID_PAGE_PROTECTION);
+
+    fn process(kernel: &Kernel) -> Process {
+        kernel.host.create_process("provider.exe").unwrap()
+    }
+
+    /// Secures as a driver in the context of that process.
+    fn secure(kernel: &Kernel, process: &Process, address: u64, size: u64, mode: u64) -> u64 {
+        thread::in_process(&process.object, || {
+            kernel.call("MmSecureVirtualMemory", &[address, size, mode])
+        })
+    }
+
+    fn unsecure(kernel: &Kernel, process: &Process, secured: u64) {
+        thread::in_process(&process.object, || {
+            kernel.call("MmUnsecureVirtualMemory", &[secured]);
+        });
+    }
+
+    #[test]
+    fn secured_memory_is_freed_only_after_it_is_unsecured() {
+        let kernel = Kernel::new();
+        let process = process(&kernel);
+        let address = process.allocate(8192).unwrap();
+        let secured = secure(&kernel, &process, address + 100, 1, READ);
+        assert_eq!(process.secured(), [(address, PAGE)]);
+        assert_eq!(process.free(address), REFUSED);
+        unsecure(&kernel, &process, secured);
+        assert_eq!(process.free(address), Ok(()));
+        kernel.assert_clean();
+    }
+
+    #[test]
+    fn protection_may_not_become_less_than_what_is_secured() {
+        let kernel = Kernel::new();
+        let process = process(&kernel);
+        let address = process.allocate(4096).unwrap();
+        let reading = secure(&kernel, &process, address, 4096, READ);
+        assert_eq!(process.protect(address, Protection::None), REFUSED);
+        assert_eq!(process.protect(address, Protection::Read), Ok(()));
+        assert_eq!(secure(&kernel, &process, address, 1, READ_WRITE), 0);
+        assert_eq!(process.protect(address, Protection::ReadWrite), Ok(()));
+        let writing = secure(&kernel, &process, address, 1, READ_WRITE);
+        assert_eq!(process.protect(address, Protection::Read), REFUSED);
+        unsecure(&kernel, &process, writing);
+        unsecure(&kernel, &process, reading);
+        assert_eq!(process.protect(address, Protection::None), Ok(()));
+        kernel.assert_clean();
+    }
+
+    #[test]
+    fn memory_that_the_process_does_not_have_is_not_secured() {
+        let kernel = Kernel::new();
+        let process = process(&kernel);
+        let address = process.allocate(4096).unwrap();
+        for (start, size) in [
+            (address, 0),
+            (address, 4097),
+            (address + 4096, 1),
+            (address, u64::MAX),
+            (USER_LIMIT, 4096),
+        ] {
+            assert_eq!(
+                secure(&kernel, &process, start, size, READ),
+                0,
+                "{start:#x}"
+            );
+        }
+        assert_eq!(secure(&kernel, &process, address, 1, 0x40), 0);
+        kernel.assert_clean();
+    }
+
+    #[test]
+    fn callback_that_unsecures_lets_the_memory_go() {
+        let kernel = Kernel::new();
+        let process = process(&kernel);
+        let address = process.allocate(8192).unwrap();
+        let secured = Arc::new(AtomicU64::new(secure(&kernel, &process, address, 1, READ)));
+        let (host, inner, of) = (
+            Arc::clone(&kernel.host),
+            process.clone(),
+            Arc::clone(&secured),
+        );
+        let callback = process.add_secure_memory_cache_callback(move |start, length| {
+            assert_eq!((start, length), (address, 8192));
+            let secured = of.swap(0, Ordering::SeqCst);
+            unsecure(&Kernel::on(&host), &inner, secured);
+            true
+        });
+        assert_eq!(process.replace(address), Ok(()));
+        assert_eq!(
+            process.replace(address),
+            Ok(()),
+            "nothing is secured any more"
+        );
+        secured.store(
+            secure(&kernel, &process, address, 1, READ),
+            Ordering::SeqCst,
+        );
+        drop(callback);
+        assert_eq!(process.free(address), REFUSED, "nobody is asked any more");
+        unsecure(&kernel, &process, secured.load(Ordering::SeqCst));
+        kernel.assert_clean();
+    }
+
+    #[test]
+    fn memory_unsecured_twice_is_v133() {
+        let kernel = Kernel::new();
+        let process = process(&kernel);
+        let address = process.allocate(4096).unwrap();
+        let secured = secure(&kernel, &process, address, 1, READ);
+        unsecure(&kernel, &process, secured);
+        unsecure(&kernel, &process, secured);
+        assert_eq!(kernel.rules(), ["V133"]);
+    }
+
+    #[test]
+    fn memory_unsecured_in_another_process_is_v133_and_stays_secured() {
+        let kernel = Kernel::new();
+        let (process, other) = (process(&kernel), process(&kernel));
+        let address = process.allocate(4096).unwrap();
+        let secured = secure(&kernel, &process, address, 1, READ);
+        unsecure(&kernel, &other, secured);
+        assert_eq!(kernel.rules(), ["V133"]);
+        assert_eq!(process.free(address), REFUSED);
+    }
+
+    #[test]
+    fn memory_unsecured_after_the_end_of_its_process_is_v133() {
+        let kernel = Kernel::new();
+        let (process, other) = (process(&kernel), process(&kernel));
+        let address = process.allocate(4096).unwrap();
+        let secured = secure(&kernel, &process, address, 1, READ);
+        process.exit().unwrap();
+        kernel.assert_clean();
+        unsecure(&kernel, &other, secured);
+        assert_eq!(kernel.rules(), ["V133"]);
     }
 }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use nt_machine::{Arena, CacheType, FrameList, FrameRequest, Machine, MapOptions, pages_for};
+use nt_machine::{
+    Arena, CacheType, FrameList, FrameRequest, Machine, MapOptions, PAGE_SIZE, Protection,
+    pages_for,
+};
 
 use super::MemoryState;
+use super::secure::Callback;
 use super::stacks::Stack;
 use crate::lock;
 use crate::status::NtStatus;
@@ -59,6 +63,9 @@ struct State {
     views: BTreeMap<u64, View>,
     /// By MDL.
     locks: BTreeMap<u64, Lock>,
+    /// By number.
+    callbacks: BTreeMap<u64, Callback>,
+    callbacks_made: u64,
 }
 
 /// The address space of one process.
@@ -79,6 +86,15 @@ impl ProcessMemory {
 
     /// Zeroed pages of the process's own.
     pub(crate) fn allocate(&self, length: u64) -> Result<u64, NtStatus> {
+        let region = self.region(length)?;
+        let address = self.arena.map(&region.frames, MapOptions::READ_WRITE);
+        let address = address.map_err(|_| NtStatus::NO_MEMORY)?;
+        lock(&self.state).regions.insert(address, Arc::new(region));
+        Ok(address)
+    }
+
+    /// Zeroed frames.
+    fn region(&self, length: u64) -> Result<Region, NtStatus> {
         let machine = self.arena.machine();
         let frames = machine.allocate_pieces(&FrameRequest::anywhere(pages_for(length.max(1))));
         let frames = frames.ok_or(NtStatus::NO_MEMORY)?;
@@ -86,14 +102,63 @@ impl ProcessMemory {
         machine
             .use_cache(&frames, CacheType::Cached)
             .map_err(|_| NtStatus::NO_MEMORY)?;
-        let region = Region {
+        Ok(Region {
             machine: Arc::clone(machine),
             frames,
-        };
-        let address = self.arena.map(&region.frames, MapOptions::READ_WRITE);
-        let address = address.map_err(|_| NtStatus::NO_MEMORY)?;
-        lock(&self.state).regions.insert(address, Arc::new(region));
-        Ok(address)
+        })
+    }
+
+    /// Other pages of the process's own where there were some; what is locked stays where it is.
+    pub(crate) fn replace(&self, address: u64) -> Result<(), NtStatus> {
+        let length = self.allocation_length(address);
+        let region = self.region(length.ok_or(NtStatus::INVALID_PARAMETER)?)?;
+        self.arena
+            .remap(address, &region.frames)
+            .map_err(|_| NtStatus::NO_MEMORY)?;
+        let old = lock(&self.state).regions.insert(address, Arc::new(region));
+        drop(old);
+        Ok(())
+    }
+
+    /// Changes what the process may do with memory of its own.
+    pub(crate) fn protect(&self, address: u64, to: Protection) -> Result<(), NtStatus> {
+        self.arena
+            .protect(address, to)
+            .map_err(|_| NtStatus::INVALID_PARAMETER)
+    }
+
+    /// How long the memory of the process's own is that begins there.
+    pub(crate) fn allocation_length(&self, address: u64) -> Option<u64> {
+        let state = lock(&self.state);
+        let region = state.regions.get(&address)?;
+        Some(region.frames.pages() * PAGE_SIZE)
+    }
+
+    /// The address of the one allocation of the process's own that holds the range.
+    pub(crate) fn allocation(&self, start: u64, end: u64) -> Option<u64> {
+        let state = lock(&self.state);
+        let (&address, region) = state.regions.range(..=start).next_back()?;
+        (end <= address + region.frames.pages() * PAGE_SIZE).then_some(address)
+    }
+
+    /// Has a callback called when secured memory is freed or protected; gives its number.
+    pub(crate) fn add_callback(&self, callback: Callback) -> u64 {
+        let mut state = lock(&self.state);
+        state.callbacks_made += 1;
+        let number = state.callbacks_made;
+        state.callbacks.insert(number, callback);
+        number
+    }
+
+    /// Has it called no more.
+    pub(crate) fn remove_callback(&self, number: u64) {
+        let removed = lock(&self.state).callbacks.remove(&number);
+        drop(removed);
+    }
+
+    /// The callbacks, to be called with no lock held.
+    pub(crate) fn callbacks(&self) -> Vec<Callback> {
+        lock(&self.state).callbacks.values().cloned().collect()
     }
 
     /// Gives pages of the process's own back; what is locked stays where it is.

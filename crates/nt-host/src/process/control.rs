@@ -163,11 +163,6 @@ impl Process {
         crate::memory::allocate_user(&self.host, &self.object, length)
     }
 
-    /// Frees memory of [`Process::allocate`].
-    pub fn free(&self, address: u64) {
-        crate::memory::free_user(&self.host, &self.object, address);
-    }
-
     /// A further thread of this process.
     ///
     /// # Errors

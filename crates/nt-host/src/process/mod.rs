@@ -4,6 +4,7 @@ pub(crate) mod attach;
 mod control;
 pub(crate) mod exit;
 pub(crate) mod notify;
+mod own_memory;
 pub(crate) mod thread_object;
 
 use std::collections::{BTreeMap, HashMap};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use control::{Process, Thread};
+pub use own_memory::SecureMemoryCacheCallback;
 pub(crate) use thread_object::ThreadObject;
 
 use crate::file::FileObject;
