@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use nt_host::{Device, Faults, Host, HostError, Report};
-use sanproxy_provider::{Provider, RegisterOptions, Registration};
+use nt_host::{Device, Faults, Host, HostError, Process, Report};
+use sanproxy_provider::{Access, Provider, RegisterOptions, Registration};
 use sanproxy_tests::{
     channel::HostChannel,
     image::{self, TestImage},
@@ -59,9 +59,21 @@ fn use_device(host: &Arc<Host>, device: &Device) -> Result<(), StageError> {
         }
         all.into_iter().try_for_each(Registration::release)
     });
+    let secured = secure(&process, &provider);
     drop(provider);
     process.exit()?;
-    moved.map_err(StageError::from)
+    moved?;
+    secured
+}
+
+/// Secures memory of the process and ends that, twice at once.
+fn secure(process: &Process, provider: &Provider<HostChannel>) -> Result<(), StageError> {
+    let memory = process.allocate(8192).map_err(HostError::Status)?;
+    let reading = provider.secure(memory, 8192, Access::Read)?;
+    let writing = provider.secure(memory, 1, Access::Write)?;
+    reading.unsecure()?;
+    drop(writing);
+    Ok(())
 }
 
 /// A failure of the system may fail requests; it must not stop the system, break a rule or lose anything.

@@ -102,6 +102,12 @@ fn mapping_removed_in_another_process_is_v126() {
 }
 
 #[test]
+fn memory_unsecured_twice_is_v133() {
+    let report = with_user_page(133, 0);
+    assert!(report.has("V133"), "{report}");
+}
+
+#[test]
 fn user_address_given_to_a_kernel_routine_is_v258() {
     let report = with_user_page(258, 0);
     assert!(report.has("V258"), "{report}");

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use sanproxy_abi::wire::{
     ByteCount, DeviceAddress, Handle, Header, LookupInput, LookupOutput, MoveInput,
 };
-use sanproxy_abi::{ControlCode, Status};
+use sanproxy_abi::{Access, ControlCode, Status};
 
 use crate::registration::check_range;
 use crate::reply::{Check, ask};
-use crate::{Capabilities, Channel, Error, Interface, RegisterOptions, Registration, Statistics};
+use crate::{
+    Capabilities, Channel, Error, Interface, RegisterOptions, Registration, SecuredRange,
+    Statistics,
+};
 
 /// Where a device address lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +77,21 @@ impl<C: Channel> Provider<C> {
     /// [`Error::Refused`], or an error that names what is wrong with the reply.
     pub fn register(&self, options: &RegisterOptions) -> Result<Registration<C>, Error> {
         Registration::new(Arc::clone(&self.channel), options)
+    }
+
+    /// Secures memory of this process until the result is dropped. Only the process that opened
+    /// the device can.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], e.g. if the range is not memory of one allocation with that access.
+    pub fn secure(
+        &self,
+        start: u64,
+        length: u64,
+        access: Access,
+    ) -> Result<SecuredRange<C>, Error> {
+        SecuredRange::new(&self.channel, start, length, access)
     }
 
     /// Which of this file's registrations holds a device address; `None` if none does.

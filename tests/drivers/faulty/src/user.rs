@@ -6,7 +6,8 @@ use wdk_sys::{
     PMDL, PVOID, ULONG,
     ntddk::{
         IoAllocateMdl, IoFreeMdl, KeInitializeEvent, MmFreeContiguousMemory,
-        MmMapLockedPagesSpecifyCache, MmUnlockPages, MmUnmapLockedPages,
+        MmMapLockedPagesSpecifyCache, MmSecureVirtualMemory, MmUnlockPages, MmUnmapLockedPages,
+        MmUnsecureVirtualMemory,
     },
 };
 
@@ -25,6 +26,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (122, user_pages_left_locked),
     (127, user_sees_old_contents),
     (128, user_sees_part_of_a_page),
+    (133, user_memory_unsecured_twice),
     (258, user_address_for_a_kernel_routine),
     (269, unguarded_user_access),
 ];
@@ -144,6 +146,17 @@ fn user_sees_part_of_a_page(_: &Request) -> Answer {
         IoFreeMdl(mdl);
     }
     pool::free(block);
+    OK
+}
+
+fn user_memory_unsecured_twice(request: &Request) -> Answer {
+    const PAGE_READONLY: ULONG = 2;
+    let (buffer, bytes) = user_buffer(request);
+    unsafe {
+        let secured = MmSecureVirtualMemory(buffer, bytes as _, PAGE_READONLY);
+        MmUnsecureVirtualMemory(secured);
+        MmUnsecureVirtualMemory(secured);
+    }
     OK
 }
 
