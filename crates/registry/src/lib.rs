@@ -5,8 +5,9 @@
 //! * [`PageAllocator`]: hands out the pages of the driver's reserve
 //! * [`IntervalMap`]: which registration holds a device address
 //! * [`Statistics`]: what the device has done so far
+//! * [`RangeCache`]: which ranges of its memory a program has registered already
 //!
-//! None of them locks. The two that grow do it in two steps, so that memory is asked for with no
+//! None of them locks. Those that grow do it in two steps, so that memory is asked for with no
 //! lock held: [`Growth`] says what is missing, [`Chunk::allocate`] asks for it, and adding the
 //! chunk under the lock cannot fail for want of memory. After that an insertion cannot either.
 //! Nothing here panics.
@@ -17,17 +18,21 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
+mod forest;
 mod handle;
 mod interval;
 mod page;
 mod quota;
+mod range_cache;
 mod slab;
 mod statistics;
 
+pub use forest::{Span, SpanNode};
 pub use handle::{HandleSlot, HandleTable, Reservation};
 pub use interval::{InsertError, IntervalMap, Link};
 pub use page::{Block, PageAllocator};
 pub use quota::{Charge, Exceeded, Limits, Quota, Surcharge, Usage};
+pub use range_cache::{CacheChunk, CacheKey, CacheLimits, CacheSlot, Idle, Overlap, RangeCache};
 pub use slab::{Chunk, Growth};
 pub use statistics::Statistics;
 

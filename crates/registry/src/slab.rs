@@ -208,6 +208,12 @@ impl<T> Slab<T> {
         }
     }
 
+    /// The key of whatever is at that number.
+    pub(crate) fn key_at(&self, index: u32) -> Option<Key> {
+        let generation = self.entry(index)?.generation;
+        self.at(index).map(|_| Key { index, generation })
+    }
+
     /// The value at a number that the caller knows to be in use.
     pub(crate) fn at(&self, index: u32) -> Option<&T> {
         match &self.entry(index)?.content {
