@@ -22,6 +22,7 @@
 //! to a simulated one.
 #![cfg_attr(not(windows), forbid(unsafe_code))]
 
+mod cache;
 mod capabilities;
 mod channel;
 mod error;
@@ -38,6 +39,7 @@ mod win32;
 #[cfg(windows)]
 pub mod windows;
 
+pub use cache::{CacheCounters, Invalidation, Lease, Registrar, RegistrationCache};
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
 pub use error::Error;
@@ -46,6 +48,7 @@ pub use provider::{Location, Provider};
 pub use registration::{Piece, Registration, RegistrationReport};
 pub use sanproxy_abi::wire::Handle;
 pub use sanproxy_abi::{Access, AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
+pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;
 pub use statistics::Statistics;
 pub use system_error::SystemError;

@@ -41,6 +41,7 @@ const PAIRS: &[(u32, Status)] = &[
     (303, Status::DELETE_PENDING),
     (433, NO_SUCH_DEVICE),
     (995, CANCELLED),
+    (998, Status::ACCESS_VIOLATION),
     (1168, Status::NOT_FOUND),
     (1306, Status::REVISION_MISMATCH),
     (1450, Status::INSUFFICIENT_RESOURCES),

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::model::Driver;
 use sanproxy_provider::{
-    ControlCode, Error, Handle, Kind, Location, Method, Provider, RegisterOptions, Status,
+    Access, ControlCode, Error, Handle, Kind, Location, Method, Provider, RegisterOptions, Status,
 };
 
 fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
@@ -29,6 +29,21 @@ fn capabilities_are_told() {
         (capabilities.dma_version, capabilities.address_width),
         (Some(3), Some(32))
     );
+}
+
+#[test]
+fn range_is_secured_until_it_is_dropped() {
+    let (driver, provider) = open();
+    let first = provider.secure(0x1000, 1, Access::Read).unwrap();
+    let second = provider.secure(0x1000, 1, Access::ReadWrite).unwrap();
+    assert_ne!(first.handle(), second.handle());
+    drop(first);
+    assert_eq!(driver.secured.borrow().len(), 1);
+    second.unsecure().unwrap();
+    assert!(driver.secured.borrow().is_empty());
+    let wraps = provider.secure(u64::MAX, 2, Access::Read).map(drop);
+    let refused = wraps.unwrap_err().to_string();
+    assert!(refused.contains("wraps"), "{refused}");
 }
 
 #[test]

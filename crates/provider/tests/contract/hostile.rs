@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use sanproxy_abi::wire::{
     ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, Flags, Handle, Header,
     InterfaceOutput, LookupOutput, Message, PieceIndex, QueryRegistrationOutput, RegisterOutput,
-    Reserved, StatisticsOutput, UserAddress,
+    Reserved, SecureOutput, StatisticsOutput, UserAddress,
 };
-use sanproxy_provider::{ControlCode, Error, Provider, RegisterOptions};
+use sanproxy_provider::{Access, ControlCode, Error, Provider, RegisterOptions};
 
 fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
     let driver = Rc::new(Driver::default());
@@ -320,4 +320,14 @@ proptest! {
             prop_assert_eq!((header.size, header.version, header.reserved), (8, 1, 0));
         }
     }
+}
+
+#[test]
+fn secure_reply_without_a_handle_is_not_believed() {
+    let (driver, provider) = open();
+    driver.spoil_reply(ControlCode::Secure, |r: &mut SecureOutput| {
+        r.handle = Handle(0);
+    });
+    let secured = provider.secure(0x1000, 1, Access::Read);
+    assert_eq!(field(secured), "handle");
 }

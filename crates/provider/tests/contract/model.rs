@@ -1,12 +1,12 @@
 //! A driver in a few lines, kept to the contract, whose replies can be spoilt on the way.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sanproxy_abi::wire::{
     ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, Flags, Handle, Header,
     InterfaceOutput, LookupOutput, Message, NodeNumber, Piece, PieceIndex, QueryRegistrationOutput,
-    RegisterOutput, Reserved, StatisticsOutput, UserAddress,
+    RegisterOutput, Reserved, SecureOutput, StatisticsOutput, UserAddress,
 };
 use sanproxy_abi::{
     ANY_NODE, AddressKind, ControlCode, Error, Kind, Kinds, Method, PIECES_PER_REPLY, Place,
@@ -30,6 +30,7 @@ pub(crate) type Spoil = Box<dyn Fn(u32, &mut [u8], usize) -> usize>;
 #[derive(Default)]
 pub(crate) struct Driver {
     live: RefCell<BTreeMap<u64, Memory>>,
+    pub(crate) secured: RefCell<BTreeSet<u64>>,
     next: Cell<u64>,
     failures: RefCell<BTreeMap<usize, u64>>,
     pub(crate) spoil: RefCell<Option<Spoil>>,
@@ -77,6 +78,19 @@ impl Driver {
             }
             Request::Statistics => put(output, &self.statistics()),
             Request::Lookup(DeviceAddress(address)) => put(output, &self.lookup(address)?),
+            Request::Secure(_) => {
+                let number = self.next.get() + 1;
+                self.next.set(number);
+                self.secured.borrow_mut().insert(number);
+                let header = Header::of::<SecureOutput>();
+                let handle = Handle(number);
+                put(output, &SecureOutput { header, handle });
+            }
+            Request::Unsecure(Handle(handle)) => {
+                let known = self.secured.borrow_mut().remove(&handle);
+                known.then_some(()).ok_or(Error::UnknownHandle)?;
+                put(output, &header);
+            }
             Request::Move(request) => {
                 let bytes = self.range(request.source)?;
                 let Place { .. } = request.destination;
