@@ -75,12 +75,11 @@ pub fn devices(hardware_id: &str, service: &str) -> Result<Vec<Device>, SystemEr
     };
     Ok(ours
         .filter_map(|member| {
-            let instance = set.instance(&member)?;
             let (started, problem) = status(&member);
             let started = started || set.instance(&member).as_ref().is_some_and(offers);
             Some(Device {
-                started: started.unwrap_or_else(|| has_interface(&instance)),
-                instance,
+                instance: set.instance(&member)?,
+                started,
                 problem,
                 inf: settings::inf_of(&set, &member),
             })
@@ -88,33 +87,17 @@ pub fn devices(hardware_id: &str, service: &str) -> Result<Vec<Device>, SystemEr
         .collect())
 }
 
-/// Whether one of the interfaces that can be opened is the device's: its path has the identifier in it.
-fn has_interface(instance: &str) -> bool {
-    let name = instance.replace('\\', "#").to_ascii_lowercase();
-    let paths = interface_paths().unwrap_or_default();
-    paths
-        .iter()
-        .any(|path| path.to_ascii_lowercase().contains(&name))
-}
-
-/// Whether a device runs, and what is wrong with it; a device that is not present does not run. A system that keeps no
-/// status (Wine 8) gives no flag at all, which no device on Windows has.
-fn status(member: &SP_DEVINFO_DATA) -> (Option<bool>, Option<u32>) {
+/// Whether a device runs, and what is wrong with it; a device that is not present does not run.
+fn status(member: &SP_DEVINFO_DATA) -> (bool, Option<u32>) {
     let (mut flags, mut problem) = (0, 0);
     // SAFETY: both places are ours.
     let result =
         unsafe { CM_Get_DevNode_Status(&raw mut flags, &raw mut problem, member.DevInst, 0) };
     if result != CR_SUCCESS {
-        return (Some(false), None);
-    }
-    if flags == 0 {
-        return (None, None);
+        return (false, None);
     }
     let has_problem = flags & DN_HAS_PROBLEM != 0;
-    (
-        Some(flags & DN_STARTED != 0),
-        has_problem.then_some(problem),
-    )
+    (flags & DN_STARTED != 0, has_problem.then_some(problem))
 }
 
 /// Finds a device by its identifier.
