@@ -10,7 +10,8 @@
 //! - `views`: mappings in programs;
 //! - `process`: whose request is being served, and the end of processes;
 //! - `stack`: device stacks, and the cleanup request, which Wine never sends;
-//! - `locks`: rundown protection and interrupt levels.
+//! - `locks`: rundown protection and interrupt levels;
+//! - `absent`: what there is none of here.
 //!
 //! What a driver does wrong with them goes to `C:\windows\temp\ntosshim.log`, and so does a summary when it is unloaded.
 //!
@@ -33,6 +34,8 @@
     )
 )]
 
+#[cfg(windows)]
+mod absent;
 #[cfg(windows)]
 mod blocks;
 #[cfg(windows)]
