@@ -10,6 +10,7 @@ use driver_package::authenticode;
 
 use crate::{
     architecture::Architecture,
+    identity,
     process::execute,
     setup,
     toolchain::Toolchain,
@@ -103,13 +104,21 @@ fn build(toolchain: Toolchain, driver: &Driver, target: &str) -> Result<PathBuf>
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Cargo names both after the library: the package's name with underscores.
     let library = package.replace('-', "_");
+    let mut bytes = read(&built.join(format!("{library}.dll")))?;
+    let mut symbols = read(&built.join(format!("{library}.pdb")))?;
+    identity::settle(&mut bytes, &mut symbols).with_context(|| format!("{library}.dll"))?;
     let path = folder.join(format!("{image}.sys"));
-    copy(&built.join(format!("{library}.dll")), &path)?;
-    copy(
-        &built.join(format!("{library}.pdb")),
-        &folder.join(format!("{image}.pdb")),
-    )?;
+    write(&path, &bytes)?;
+    write(&folder.join(format!("{image}.pdb")), &symbols)?;
     Ok(path)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

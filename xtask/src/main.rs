@@ -11,6 +11,7 @@ mod check;
 mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod demo;
+mod identity;
 mod package;
 mod process;
 mod programs;
