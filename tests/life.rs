@@ -217,3 +217,19 @@ fn driver_is_loaded_and_unloaded_many_times_without_growth() {
     let report = host.report();
     assert!(report.is_clean(), "{report}");
 }
+
+#[test]
+fn minimal_driver_loads_and_unloads() {
+    // The host runs drivers that it has never heard of.
+    let host = Setting::default().host().expect("a host");
+    let image = sanproxy_tests::image::read(sanproxy_tests::image::TestImage::Minimal);
+    let driver = host.load("minimal", &image).expect("loaded");
+    driver.unload().expect("unloaded");
+    let violations = host.report().violations;
+    // It fills no dispatch table, and is told so; nothing else is wrong with it.
+    assert!(
+        violations.iter().all(|violation| violation.rule == "V221"),
+        "{violations:?}"
+    );
+    assert!(host.report().leaks.is_empty());
+}

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 use driver_package::authenticode;
-use object::{LittleEndian, Object, pe, read::pe::PeFile64};
+use object::{LittleEndian, pe, read::pe::PeFile64};
 
 /// The length of the identifier that an image shares with its symbols.
 const IDENTIFIER: usize = 16;
