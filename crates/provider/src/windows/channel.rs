@@ -21,10 +21,13 @@ use windows_sys::Win32::System::IO::{DeviceIoControl, GetOverlappedResult, OVERL
 use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::text::wide;
-use super::{interface_paths, last_error, memory};
+use super::{interface_paths, last_code, last_error, memory};
 use crate::mappings::Mappings;
 use crate::win32::status_of_win32;
 use crate::{Channel, MemoryFault, SystemError};
+
+/// How many events are kept for further requests.
+const EVENTS: usize = 64;
 
 /// One open file on the device. Child processes do not inherit it; dropping it closes it.
 pub struct DeviceChannel {
@@ -74,7 +77,7 @@ impl DeviceChannel {
         let file = unsafe { OwnedHandle::from_raw_handle(file) };
         Ok(Self {
             file,
-            events: Mutex::default(),
+            events: Mutex::new(Vec::with_capacity(EVENTS)),
             mappings: RwLock::default(),
         })
     }
@@ -88,7 +91,7 @@ impl DeviceChannel {
         // SAFETY: no attributes, no name; manual reset, as overlapped requests want it.
         let event = unsafe { CreateEventW(ptr::null(), 1, 0, ptr::null()) };
         if event.is_null() {
-            return Err(status_of_win32(last_error("").code));
+            return Err(status_of_win32(last_code()));
         }
         // SAFETY: the call above made this handle, and nobody else has it.
         Ok(unsafe { OwnedHandle::from_raw_handle(event) })
@@ -119,13 +122,16 @@ impl DeviceChannel {
                 overlapped,
             )
         };
-        let refused = if done == 0 { last_error("").code } else { 0 };
+        let refused = if done == 0 { last_code() } else { 0 };
         let result = match refused {
             0 | ERROR_IO_PENDING => self.finish(overlapped),
             refused => Err(exact_status(overlapped).unwrap_or_else(|| status_of_win32(refused))),
         };
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        events.push(event);
+        // A request may be sent while the heap frees memory: so the list never grows.
+        if events.len() < events.capacity() {
+            events.push(event);
+        }
         result
     }
 
@@ -139,7 +145,7 @@ impl DeviceChannel {
         if done != 0 {
             return Ok(usize::try_from(returned).unwrap_or(usize::MAX));
         }
-        let refused = last_error("").code;
+        let refused = last_code();
         let Some(status) = exact_status(overlapped) else {
             // The request is still under way and could not be waited for. Its buffers belong to
             // the kernel, so going on would let it write where something else is by then.

@@ -10,6 +10,7 @@ mod device;
 mod device_set;
 mod installation;
 mod memory;
+mod secure_memory;
 mod settings;
 mod state;
 mod text;
@@ -19,6 +20,7 @@ pub use device::{Device, devices, interface_paths, restart};
 pub use installation::{
     check_inf, create_root_device, delete_service, remove_device, uninstall_inf, update_driver,
 };
+pub use secure_memory::SecureMemoryCallback;
 pub use settings::{Setting, read_setting, remove_setting, write_setting};
 pub use state::{is_administrator, system_folder, test_signing};
 
@@ -27,6 +29,12 @@ use crate::SystemError;
 /// The error that the system set last for this thread.
 fn last_error(operation: impl Into<String>) -> SystemError {
     refusal(operation, &std::io::Error::last_os_error())
+}
+
+/// The number of the error that the system set last for this thread; uses no heap.
+fn last_code() -> u32 {
+    let code = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    u32::from_ne_bytes(code.to_ne_bytes())
 }
 
 /// An error that a function returned.
