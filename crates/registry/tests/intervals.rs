@@ -34,14 +34,34 @@ fn address_in_a_range_is_found_with_its_offset_and_others_are_not() {
 }
 
 #[test]
-fn range_that_overlaps_by_one_byte_is_refused() {
+fn range_that_is_in_with_the_same_value_is_refused() {
     let mut map = grown();
     map.insert(100, 10, 7).unwrap();
-    for (first, length) in [(109, 1), (100, 1), (91, 10), (50, 100), (100, 10), (104, 2)] {
-        assert_eq!(map.insert(first, length, 8), Err(InsertError::Overlap));
-    }
-    assert_eq!(map.insert(110, 1, 8), Ok(()));
-    assert_eq!(map.insert(90, 10, 9), Ok(()));
+    assert_eq!(map.insert(100, 5, 7), Err(InsertError::Present));
+    assert_eq!(map.insert(100, 10, 8), Ok(()));
+}
+
+#[test]
+fn address_in_overlapping_ranges_is_found_until_the_last_is_removed() {
+    let mut map = grown();
+    map.insert(0, 1000, 1).unwrap();
+    map.insert(500, 10, 2).unwrap();
+    map.insert(600, 10, 3).unwrap();
+    assert_eq!(map.lookup(700), Some((1, 700)));
+    assert!(map.lookup(505).is_some());
+    assert_eq!(map.remove(0, 1), Some(1));
+    assert_eq!(map.lookup(700), None);
+    assert_eq!(map.lookup(505), Some((2, 5)));
+    assert_eq!(map.lookup(609), Some((3, 9)));
+}
+
+#[test]
+fn same_range_ten_thousand_times_is_found_and_removed() {
+    let mut map = IntervalMap::new(3);
+    grow(&mut map, 10_000);
+    assert!((0..10_000).all(|n| map.insert(4096, 4096, n).is_ok()));
+    assert!((0..10_000).all(|n| map.lookup(5000).is_some() && map.remove(4096, n) == Some(n)));
+    assert_eq!(map.lookup(5000), None);
 }
 
 #[test]
@@ -67,9 +87,10 @@ fn range_without_memory_for_it_is_refused() {
 fn range_that_is_not_there_is_not_removed() {
     let mut map = grown();
     map.insert(100, 10, 7).unwrap();
-    assert_eq!(map.remove(101), None);
-    assert_eq!(map.remove(100), Some(7));
-    assert_eq!(map.remove(100), None);
+    assert_eq!(map.remove(101, 7), None);
+    assert_eq!(map.remove(100, 8), None);
+    assert_eq!(map.remove(100, 7), Some(7));
+    assert_eq!(map.remove(100, 7), None);
     assert!(map.is_empty());
 }
 
@@ -84,37 +105,44 @@ fn hundred_thousand_ranges_in_order_are_found_and_removed() {
     assert!(
         (0..100_000_u32)
             .rev()
-            .all(|n| map.remove(u64::from(n) * 4096) == Some(n))
+            .all(|n| map.remove(u64::from(n) * 4096, n) == Some(n))
     );
     assert!(map.is_empty());
 }
 
 proptest! {
     #[test]
-    fn map_is_an_ordered_map_of_ranges(
-        seed: u64, steps in prop::collection::vec((0_u64..300, 0_u64..12, 0_u8..3), 0..300),
+    fn map_is_a_set_of_ranges(
+        seed: u64, steps in prop::collection::vec((0_u64..300, 0_u64..60, 0_u8..3, 0_u32..3), 0..300),
     ) {
         let mut map = IntervalMap::new(seed);
-        let mut model: BTreeMap<u64, (u64, u32)> = BTreeMap::new();
-        for (value, (first, length, action)) in (0_u32..).zip(steps) {
+        let mut model: BTreeMap<(u64, u32), u64> = BTreeMap::new();
+        for (first, length, action, value) in steps {
             if action == 0 {
-                prop_assert_eq!(map.remove(first), model.remove(&first).map(|(_, value)| value));
+                let expected = model.remove(&(first, value)).map(|_| value);
+                prop_assert_eq!(map.remove(first, value), expected);
             } else {
                 grow(&mut map, 1);
-                let overlap = model.iter().any(|(f, (l, _))| *f < first + length && first < f + l);
-                let expected = match (length, overlap) {
+                let expected = match (length, model.contains_key(&(first, value))) {
                     (0, _) => Err(InsertError::Empty),
-                    (_, true) => Err(InsertError::Overlap),
+                    (_, true) => Err(InsertError::Present),
                     (_, false) => Ok(()),
                 };
                 prop_assert_eq!(map.insert(first, length, value), expected);
                 if expected.is_ok() {
-                    model.insert(first, (length, value));
+                    model.insert((first, value), length);
                 }
             }
-            let found = model.range(..=first).next_back();
-            let found = found.filter(|(f, (l, _))| first < **f + l);
-            prop_assert_eq!(map.lookup(first), found.map(|(f, (_, value))| (*value, first - f)));
+            for address in [first, first + length, 150] {
+                let holds = |(f, l): (u64, u64)| f <= address && address < f + l;
+                match map.lookup(address) {
+                    None => prop_assert!(!model.iter().any(|(k, l)| holds((k.0, *l)))),
+                    Some((value, offset)) => {
+                        let length = model.get(&(address - offset, value));
+                        prop_assert!(length.is_some_and(|l| offset < *l));
+                    }
+                }
+            }
             prop_assert_eq!(usize::try_from(map.len()).unwrap(), model.len());
         }
     }
