@@ -71,7 +71,7 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_KIND_CONTIGUOUS 2u
 /* Several contiguous ranges up to a total. Reserved: not offered by this version. */
 #define SANPROXY_KIND_HOST_MEMORY_BUFFER 3u
-/* The caller's own pages. Reserved: not offered by this version. */
+/* The caller's own pages, registered with IOCTL_SANPROXY_REGISTER_USER_BUFFER. */
 #define SANPROXY_KIND_USER_BUFFER 4u
 
 /* ---- RegisterFlags ---- */
@@ -120,6 +120,10 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE 7u
 /* MmAllocateContiguousMemorySpecifyCacheNode. */
 #define SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE_NODE 8u
+/* GetScatterGatherList: pages of the caller's own. */
+#define SANPROXY_METHOD_GET_SCATTER_GATHER_LIST 9u
+/* GetScatterGatherListEx: pages of the caller's own. */
+#define SANPROXY_METHOD_GET_SCATTER_GATHER_LIST_EX 10u
 
 /* ---- AddressKind ---- */
 
@@ -295,13 +299,13 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_alignment, offsetof(SANPROXY_R
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_cache, offsetof(SANPROXY_REGISTER_INPUT, cache) == 56);
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_INPUT_node, offsetof(SANPROXY_REGISTER_INPUT, node) == 60);
 
-/* A new registration. The memory is zeroed. */
+/* A new registration. The memory is zeroed, unless it is the caller's own. */
 typedef struct SANPROXY_REGISTER_OUTPUT {
     /* Size and version of this struct. */
     SANPROXY_HEADER header;
     /* Names the registration. */
     uint64_t handle;
-    /* How many bytes: whole pages. */
+    /* How many bytes: whole pages, unless it is the caller's own memory. */
     uint64_t length;
     /* Where the device finds the first piece. */
     uint64_t device_address;
@@ -469,7 +473,9 @@ SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_header, offsetof(SANPROXY_LOOKU
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_handle, offsetof(SANPROXY_LOOKUP_OUTPUT, handle) == 8);
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_offset, offsetof(SANPROXY_LOOKUP_OUTPUT, offset) == 16);
 
-/* Copies between two of the caller's own registrations, which may be one, as memmove does. */
+/* Copies between two of the caller's own registrations, which may be one, as memmove does.
+ * User buffers are not copied: the process does that itself.
+ */
 typedef struct SANPROXY_MOVE_INPUT {
     /* Size and version of this struct. */
     SANPROXY_HEADER header;
@@ -549,6 +555,42 @@ SANPROXY_ASSERT(size_of_SANPROXY_UNSECURE_INPUT, sizeof(SANPROXY_UNSECURE_INPUT)
 SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_header, offsetof(SANPROXY_UNSECURE_INPUT, header) == 0);
 SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_handle, offsetof(SANPROXY_UNSECURE_INPUT, handle) == 8);
 
+/* Makes the caller's own memory reachable for the device, page by page where it lies. It is
+ * locked until it is released, and is never copied: what either side writes, the other sees.
+ */
+typedef struct SANPROXY_REGISTER_USER_BUFFER_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The memory. More than one registration may hold the same. */
+    SANPROXY_USER_RANGE range;
+    /* What the device may do with it (SANPROXY_ACCESS_...). The process must be able to do
+     * the same.
+     */
+    uint32_t access;
+    /* SANPROXY_REGISTER_LOW_MEMORY, and SANPROXY_REGISTER_ALLOW_PIECES unless the device
+     * must find it in one piece.
+     */
+    uint32_t flags;
+    /* The lowest device address allowed; 0 for no bound. */
+    uint64_t lowest;
+    /* The highest device address allowed, inclusive; UINT64_MAX for no bound. */
+    uint64_t highest;
+    /* Zero. */
+    uint32_t reserved;
+    /* Zero. */
+    uint32_t reserved_end;
+} SANPROXY_REGISTER_USER_BUFFER_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_REGISTER_USER_BUFFER_INPUT, sizeof(SANPROXY_REGISTER_USER_BUFFER_INPUT) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_header, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_range, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, range) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_access, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, access) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_flags, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, flags) == 28);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_lowest, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, lowest) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_highest, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, highest) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved_end, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved_end) == 52);
+
 /* ---- Control codes ---- */
 
 /* All need read and write access to the device, and all are METHOD_BUFFERED. */
@@ -613,6 +655,12 @@ SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_handle, offsetof(SANPROXY_UNSE
  */
 #define IOCTL_SANPROXY_UNSECURE 0x8A5AE024u
 
+/* Makes the caller's own memory reachable for the device.
+ * Input: SANPROXY_REGISTER_USER_BUFFER_INPUT.
+ * Output: SANPROXY_REGISTER_OUTPUT.
+ */
+#define IOCTL_SANPROXY_REGISTER_USER_BUFFER 0x8A5AE044u
+
 #if defined(CTL_CODE) && defined(METHOD_BUFFERED)
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
@@ -634,6 +682,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SECURE, IOCTL_SANPROXY_SECURE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x808, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_UNSECURE, IOCTL_SANPROXY_UNSECURE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x809, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGISTER_USER_BUFFER ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x811, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
 
 /* ---- How the driver answers ---- */
@@ -668,6 +718,9 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_UNSECURE, IOCTL_SANPROXY_UNSECURE ==
  * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
  *     The driver does not know the control code.
  *     - The control code is unknown; the known ones are listed in the header.
+ * STATUS_CONFLICTING_ADDRESSES (0xC0000018)
+ *     The device does not reach the pages as asked.
+ *     - The device cannot be given the pages themselves at addresses that lie as asked.
  * STATUS_ACCESS_DENIED (0xC0000022)
  *     Memory can be mapped only into the process that opened the file.
  *     - Mapping was asked from a process other than the one that opened the file.
@@ -757,6 +810,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_UNSECURE, IOCTL_SANPROXY_UNSECURE ==
 #define SANPROXY_FAILURE_USER_RANGE 25u
 /* The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants. */
 #define SANPROXY_FAILURE_ACCESS 26u
+/* The device cannot be given the pages themselves at addresses that lie as asked. */
+#define SANPROXY_FAILURE_OUT_OF_REACH 27u
 
 /* ---- What an administrator can set ---- */
 

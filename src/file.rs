@@ -30,18 +30,26 @@ use crate::{
 /// What a file knows by handle.
 struct Entry {
     registration: Shared<Registration>,
-    /// Where its mappings are, if it was mapped.
-    mappings: Option<Handle>,
+    /// Where what binds it to the process is, if anything does.
+    bond: Option<Handle>,
 }
 
 /// Mappings of the pieces of one registration.
 pub(crate) type Mappings = Vec<UserMapping>;
 
+/// What must not outlast the owner's process.
+enum Bond {
+    /// Views of memory, which itself may stay.
+    Views(Mappings),
+    /// Locked pages of the process's own: the registration goes with them.
+    Pages(Handle),
+}
+
 /// Each is too large to be moved about on a kernel stack, so each has a block of its own.
 struct Tables {
     closed: bool,
     entries: Owned<HandleTable<Entry>>,
-    mappings: Owned<HandleTable<Mappings>>,
+    bonds: Owned<HandleTable<Bond>>,
     addresses: Owned<IntervalMap<(Handle, u64)>>,
 }
 
@@ -49,6 +57,25 @@ struct Tables {
 struct Removed {
     mappings: Option<Mappings>,
     registration: Shared<Registration>,
+}
+
+/// What was bound to the process.
+enum Freed {
+    Views(#[expect(dead_code, reason = "unmapped on drop")] Mappings),
+    Registration(Removed),
+    /// It was released meanwhile.
+    Nothing,
+}
+
+/// A registration that somebody looks at. Pages of the process's own stay locked meanwhile, and the
+/// end of the process waits.
+pub(crate) struct Held {
+    // Dropped in this order.
+    pub(crate) registration: Shared<Registration>,
+    /// Whether the process still finds it where it was told.
+    pub(crate) mapped: bool,
+    #[expect(dead_code, reason = "the end of the process waits for it")]
+    inside: Option<Inside>,
 }
 
 /// An open of a device.
@@ -124,7 +151,7 @@ impl File {
         registration: Shared<Registration>,
         mappings: Option<Mappings>,
     ) -> Result<Handle, Error> {
-        let pieces = u32::try_from(registration.pieces.len()).map_err(|_| Error::NoMemory)?;
+        let pieces = u32::try_from(registration.count()).map_err(|_| Error::NoMemory)?;
         let mut new = Removed {
             mappings,
             registration,
@@ -146,18 +173,18 @@ impl File {
     /// Makes room for one more registration. Memory is asked for with no lock held.
     fn grow(&self, pieces: u32) -> Result<(), Error> {
         loop {
-            let (entries, mappings, addresses) = {
+            let (entries, bonds, addresses) = {
                 let tables = self.tables.lock();
                 let addresses = tables.addresses.growth(pieces);
-                (tables.entries.growth(), tables.mappings.growth(), addresses)
+                (tables.entries.growth(), tables.bonds.growth(), addresses)
             };
             if let Some(growth) = entries {
                 let chunk = Chunk::allocate(growth)?;
                 let refused = self.tables.lock().entries.add(chunk);
                 drop(refused);
-            } else if let Some(growth) = mappings {
+            } else if let Some(growth) = bonds {
                 let chunk = Chunk::allocate(growth)?;
-                let refused = self.tables.lock().mappings.add(chunk);
+                let refused = self.tables.lock().bonds.add(chunk);
                 drop(refused);
             } else if let Some(growth) = addresses {
                 let chunk = Chunk::allocate(growth)?;
@@ -169,14 +196,23 @@ impl File {
         }
     }
 
-    /// The registration with a handle, and whether it is still mapped.
-    pub(crate) fn get(&self, handle: Handle) -> Result<(Shared<Registration>, bool), Error> {
+    /// The registration with a handle.
+    pub(crate) fn get(&self, handle: Handle) -> Result<Held, Error> {
+        let inside = self.gate.enter();
         let tables = self.tables.lock();
         let entry = tables.entries.get(handle).ok_or(Error::UnknownHandle)?;
+        if entry.registration.user_buffer.is_some() && inside.is_none() {
+            // It goes with the process.
+            return Err(Error::UnknownHandle);
+        }
         let mapped = entry
-            .mappings
-            .is_some_and(|key| tables.mappings.get(key).is_some());
-        Ok((entry.registration.clone(), mapped))
+            .bond
+            .is_some_and(|key| tables.bonds.get(key).is_some());
+        Ok(Held {
+            registration: entry.registration.clone(),
+            mapped,
+            inside,
+        })
     }
 
     /// The registration that holds a device address, and the address's offset in it.
@@ -236,14 +272,14 @@ impl File {
         }
     }
 
-    /// The last handle is closed: nothing stays mapped, and nothing new is registered.
+    /// The last handle is closed: nothing stays mapped or locked, and nothing new is registered.
     pub(crate) fn cleanup(&self) {
         let _held = self.device.hold();
         self.tables.lock().closed = true;
         self.secured.close();
         let _inside = self.gate.enter_or_wait();
         self.unsecure_all();
-        self.unmap_all();
+        self.free_process();
     }
 
     /// The file is closed: nothing stays registered.
@@ -257,23 +293,28 @@ impl File {
         self.process.is_current() && !self.swept.load(Ordering::Acquire)
     }
 
-    /// The process that opened the file is about to end: nothing stays mapped or secured in it.
+    /// The process that opened the file is about to end: nothing of it stays mapped, locked or
+    /// secured.
     pub(crate) fn process_exit(&self) {
         let _held = self.device.hold();
         self.gate.run_down(|| {
             self.unsecure_all();
-            self.unmap_all();
+            self.free_process();
         });
         self.swept.store(true, Ordering::Release);
     }
 
-    fn unmap_all(&self) {
+    fn free_process(&self) {
         loop {
-            let mappings = self.tables.lock().mappings.remove_any();
-            if mappings.is_none() {
-                return;
+            let freed = self.tables.lock().free_any();
+            match freed {
+                None => return,
+                Some(Freed::Registration(removed)) => {
+                    drop(removed);
+                    self.device.statistics().count_released();
+                }
+                Some(views) => drop(views),
             }
-            drop(mappings);
         }
     }
 }
@@ -296,16 +337,16 @@ impl Tables {
         Ok(Self {
             closed: false,
             entries: handle_table(salt(process))?,
-            mappings: handle_table(salt(process))?,
+            bonds: handle_table(salt(process))?,
             addresses: Owned::new(IntervalMap::new(salt(process)))?,
         })
     }
 
     /// Takes everything in, or hands it back if there is no room.
     fn insert(&mut self, new: Removed) -> Result<Handle, Removed> {
-        let pieces = u32::try_from(new.registration.pieces.len()).unwrap_or(u32::MAX);
+        let pieces = u32::try_from(new.registration.count()).unwrap_or(u32::MAX);
         let room = self.entries.growth().is_none()
-            && self.mappings.growth().is_none()
+            && self.bonds.growth().is_none()
             && self.addresses.growth(pieces).is_none();
         if !room {
             return Err(new);
@@ -321,50 +362,64 @@ impl Tables {
             });
         };
         let handle = reservation.handle();
-        let mappings = mappings.and_then(|mappings| {
-            let reservation = self.mappings.reserve()?;
-            self.mappings.fulfil(reservation, mappings).ok()
+        let bond = match mappings {
+            Some(mappings) => Some(Bond::Views(mappings)),
+            None if registration.user_buffer.is_some() => Some(Bond::Pages(handle)),
+            None => None,
+        };
+        let bond = bond.and_then(|bond| {
+            let reservation = self.bonds.reserve()?;
+            self.bonds.fulfil(reservation, bond).ok()
         });
         let mut offset = 0_u64;
-        for piece in &registration.pieces {
-            let length = piece.length();
-            // Blocks of one device do not overlap.
+        for span in registration.spans() {
+            // There is room, as was seen above.
             let _ = self
                 .addresses
-                .insert(piece.device_address(), length, (handle, offset));
-            offset = offset.saturating_add(length);
+                .insert(span.device_address, span.length, (handle, offset));
+            offset = offset.saturating_add(span.length);
         }
-        let entry = Entry {
-            registration,
-            mappings,
-        };
+        let entry = Entry { registration, bond };
         match self.entries.fulfil(reservation, entry) {
             Ok(handle) => Ok(handle),
             // The reservation is this table's own, just made.
-            Err((_, entry)) => Err(self.take_out(entry)),
+            Err((_, entry)) => Err(self.take_out(handle, entry)),
         }
+    }
+
+    /// Takes out one thing that is bound to the process, and what goes with it.
+    fn free_any(&mut self) -> Option<Freed> {
+        let (_, bond) = self.bonds.remove_any()?;
+        Some(match bond {
+            Bond::Views(mappings) => Freed::Views(mappings),
+            Bond::Pages(handle) => self
+                .remove(handle)
+                .map_or(Freed::Nothing, Freed::Registration),
+        })
     }
 
     fn remove(&mut self, handle: Handle) -> Option<Removed> {
         let entry = self.entries.remove(handle)?;
-        Some(self.take_out(entry))
+        Some(self.take_out(handle, entry))
     }
 
     fn remove_any(&mut self) -> Option<Removed> {
-        let (_, entry) = self.entries.remove_any()?;
-        Some(self.take_out(entry))
+        let (handle, entry) = self.entries.remove_any()?;
+        Some(self.take_out(handle, entry))
     }
 
     /// Removes what belongs to an entry from the other tables.
-    fn take_out(&mut self, entry: Entry) -> Removed {
-        let Entry {
-            registration,
-            mappings,
-        } = entry;
-        for piece in &registration.pieces {
-            self.addresses.remove(piece.device_address());
+    fn take_out(&mut self, handle: Handle, entry: Entry) -> Removed {
+        let Entry { registration, bond } = entry;
+        let mut offset = 0_u64;
+        for span in registration.spans() {
+            self.addresses.remove(span.device_address, (handle, offset));
+            offset = offset.saturating_add(span.length);
         }
-        let mappings = mappings.and_then(|key| self.mappings.remove(key));
+        let mappings = match bond.and_then(|key| self.bonds.remove(key)) {
+            Some(Bond::Views(mappings)) => Some(mappings),
+            Some(Bond::Pages(_)) | None => None,
+        };
         Removed {
             mappings,
             registration,

@@ -52,7 +52,7 @@ impl Hardware {
     pub(crate) const fn kinds(&self) -> Kinds {
         let kinds = Kinds::NONE.with(Kind::Contiguous);
         if self.adapter.is_some() {
-            kinds.with(Kind::CommonBuffer)
+            kinds.with(Kind::CommonBuffer).with(Kind::UserBuffer)
         } else {
             kinds
         }

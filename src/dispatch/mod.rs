@@ -67,6 +67,9 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
         Request::Secure(request) => reply(file, control, || secure::secure(file, &request)),
         Request::Unsecure(handle) => reply(file, control, || secure::unsecure(file, handle)),
+        Request::RegisterUserBuffer(request) => reply(file, control, || {
+            register::register_user_buffer(file, using, &request)
+        }),
     }
 }
 

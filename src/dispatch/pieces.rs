@@ -21,31 +21,29 @@ pub(super) fn query(
     file: &File,
     request: QueryRegistrationRequest,
 ) -> Result<QueryRegistrationOutput, Error> {
-    let (registration, mapped) = file.get(request.handle)?;
+    let held = file.get(request.handle)?;
+    let registration = &held.registration;
     let first = usize::try_from(request.first_piece).map_err(|_| Error::OutOfRange)?;
-    let rest = registration
-        .pieces
-        .get(first..)
-        .filter(|rest| !rest.is_empty());
-    let rest = rest.ok_or(Error::OutOfRange)?;
+    if first >= registration.count() {
+        return Err(Error::OutOfRange);
+    }
     let mut pieces = [NOTHING; PIECES_PER_REPLY];
     let mut returned = 0_u32;
-    for ((place, piece), index) in pieces.iter_mut().zip(rest).zip(first..) {
-        let user_address = if mapped {
-            registration.user_address(index)
-        } else {
-            0
+    for (place, index) in pieces.iter_mut().zip(first..) {
+        let Some(span) = registration.span(index) else {
+            break;
         };
+        let user_address = if held.mapped { span.user_address } else { 0 };
         *place = Piece {
-            device_address: DeviceAddress(piece.device_address()),
-            length: ByteCount(piece.length()),
+            device_address: DeviceAddress(span.device_address),
+            length: ByteCount(span.length),
             user_address: UserAddress(user_address),
         };
         returned = returned.saturating_add(1);
     }
     Ok(QueryRegistrationOutput {
         header: Header::of::<QueryRegistrationOutput>(),
-        total: PieceIndex(u32::try_from(registration.pieces.len()).unwrap_or(u32::MAX)),
+        total: PieceIndex(u32::try_from(registration.count()).unwrap_or(u32::MAX)),
         returned: PieceIndex(returned),
         kind: Choice(registration.kind.value()),
         flags: Flags(registration.flags.bits()),

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use sanproxy_abi::{
-    ANY_NODE, Error, RegisterFlags, RegisterRequest,
+    ANY_NODE, Error, Kind, Node, RegisterFlags, RegisterRequest, RegisterUserBufferRequest,
     wire::{
         ByteCount, Choice, DeviceAddress, Handle, Header, NodeNumber, PieceIndex, RegisterOutput,
         UserAddress,
@@ -14,7 +14,7 @@ use wdm::{pool::Shared, process::Process, user_mapping::UserMapping};
 use crate::{
     device::{Hardware, Using},
     file::{File, Mappings},
-    memory::{Outcome, Piece, Registration, allocate, push_within},
+    memory::{Outcome, Piece, Registration, UserBuffer, allocate, push_within},
 };
 
 /// Registers memory.
@@ -45,11 +45,44 @@ pub(super) fn register(
         address_kind: nature.address_kind,
         user_addresses: addresses(mappings.as_ref())?,
         pieces,
+        user_buffer: None,
         debt,
     };
     let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
-    let mut reply = describe(&registration, request, rung);
+    let mut reply = describe(&registration, request.node, rung);
     reply.handle = file.insert(registration, mappings)?;
+    file.device().statistics().count_made();
+    Ok(reply)
+}
+
+/// Makes the caller's own memory reachable.
+pub(super) fn register_user_buffer(
+    file: &File,
+    using: &Using,
+    request: &RegisterUserBufferRequest,
+) -> Result<RegisterOutput, Error> {
+    let hardware = &using.hardware;
+    if !hardware.kinds().contains(Kind::UserBuffer) {
+        return Err(Error::KindNotOffered);
+    }
+    // Kept until the buffer is where the end of the process finds it.
+    let (process, _inside) = file.owner()?;
+    let debt = file.charge(request.range.length())?;
+    let (buffer, nature) = UserBuffer::lock(hardware, request, process, &debt)?;
+    let registration = Registration {
+        kind: Kind::UserBuffer,
+        flags: request.flags,
+        method: nature.method,
+        cache: nature.cache,
+        address_kind: nature.address_kind,
+        user_addresses: Vec::new(),
+        pieces: Vec::new(),
+        user_buffer: Some(buffer),
+        debt,
+    };
+    let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
+    let mut reply = describe(&registration, None, 0);
+    reply.handle = file.insert(registration, None)?;
     file.device().statistics().count_made();
     Ok(reply)
 }
@@ -97,18 +130,18 @@ fn addresses(mappings: Option<&Mappings>) -> Result<Vec<u64>, Error> {
 }
 
 /// The reply, but for the handle.
-fn describe(registration: &Registration, request: &RegisterRequest, rung: u32) -> RegisterOutput {
-    let first = registration.pieces.first();
+fn describe(registration: &Registration, node: Option<Node>, rung: u32) -> RegisterOutput {
+    let first = registration.span(0);
     RegisterOutput {
         header: Header::of::<RegisterOutput>(),
         handle: Handle(0),
         length: ByteCount(registration.length()),
-        device_address: DeviceAddress(first.map_or(0, Piece::device_address)),
-        user_address: UserAddress(registration.user_address(0)),
-        pieces: PieceIndex(u32::try_from(registration.pieces.len()).unwrap_or(u32::MAX)),
+        device_address: DeviceAddress(first.map_or(0, |first| first.device_address)),
+        user_address: UserAddress(first.map_or(0, |first| first.user_address)),
+        pieces: PieceIndex(u32::try_from(registration.count()).unwrap_or(u32::MAX)),
         method: Choice(registration.method.value()),
         cache: Choice(registration.cache.value()),
-        node: NodeNumber(request.node.map_or(ANY_NODE, sanproxy_abi::Node::number)),
+        node: NodeNumber(node.map_or(ANY_NODE, Node::number)),
         address_kind: Choice(registration.address_kind.value()),
         rung,
     }

@@ -4,6 +4,7 @@
 //! * [`ladder`]: which blocks are tried, in which order, until there is enough memory
 //! * [`source`]: one block: common buffer, reserve, or contiguous
 //! * [`placement`]: which part of a block lies as asked
+//! * [`UserBuffer`]: memory that is the caller's own
 //! * [`Reserve`]: common buffers taken when the device was started
 
 mod ladder;
@@ -11,6 +12,7 @@ mod placement;
 mod registration;
 mod reserve;
 mod source;
+mod user_buffer;
 
 use sanproxy_abi::{CacheType, Error};
 
@@ -19,6 +21,7 @@ pub(crate) use self::{
     registration::{Piece, Registration},
     reserve::Reserve,
     source::method,
+    user_buffer::UserBuffer,
 };
 
 /// Puts a value into a vector that has room for it. Growing it here could not fail cleanly.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
 use wdm::memory::Memory;
 
-use super::reserve::ReservedPages;
+use super::{UserBuffer, reserve::ReservedPages};
 use crate::device::{Debt, ExtraDebt};
 
 /// One piece of a registration: contiguous for the device, and zeroed when made.
@@ -63,10 +63,23 @@ pub(crate) struct Registration {
     pub(crate) address_kind: AddressKind,
     /// Where the owner's process finds each piece; empty if it was not mapped.
     pub(crate) user_addresses: Vec<u64>,
-    /// All of the same length, but the last, which may be shorter.
+    /// All of the same length, but the last, which may be shorter. None for a user buffer.
     pub(crate) pieces: Vec<Piece>,
+    /// Memory of the caller's own instead of pieces.
+    pub(crate) user_buffer: Option<UserBuffer>,
     // Dropped last: the memory counts until it is gone.
     pub(crate) debt: Debt,
+}
+
+/// Where one piece of a registration lies, whosever memory it is.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    /// Where the device finds it.
+    pub(crate) device_address: u64,
+    /// How many bytes.
+    pub(crate) length: u64,
+    /// Where the owner's process found it when it was registered; 0 if it was not mapped.
+    pub(crate) user_address: u64,
 }
 
 /// A stretch of a registration that lies in one piece.
@@ -82,9 +95,35 @@ impl Registration {
         self.debt.bytes()
     }
 
-    /// Where the owner's process found a piece when it was mapped; 0 if it was not.
-    pub(crate) fn user_address(&self, piece: usize) -> u64 {
-        self.user_addresses.get(piece).copied().unwrap_or(0)
+    /// How many pieces.
+    pub(crate) fn count(&self) -> usize {
+        match &self.user_buffer {
+            Some(buffer) => buffer.extents().len(),
+            None => self.pieces.len(),
+        }
+    }
+
+    /// Where a piece lies.
+    pub(crate) fn span(&self, index: usize) -> Option<Span> {
+        if let Some(buffer) = &self.user_buffer {
+            let extent = buffer.extents().get(index)?;
+            return Some(Span {
+                device_address: extent.address,
+                length: extent.length,
+                user_address: buffer.user_address(extent.offset),
+            });
+        }
+        let piece = self.pieces.get(index)?;
+        Some(Span {
+            device_address: piece.device_address(),
+            length: piece.length(),
+            user_address: self.user_addresses.get(index).copied().unwrap_or(0),
+        })
+    }
+
+    /// Where all pieces lie, in order.
+    pub(crate) fn spans(&self) -> impl Iterator<Item = Span> {
+        (0..self.count()).filter_map(|index| self.span(index))
     }
 
     /// From `offset` on, what lies in one piece.

@@ -11,8 +11,10 @@ caught! {
     common_buffer_freed_with_another_cache_flag_is_v146: 146, 3 => "V146";
     common_buffer_freed_at_another_address_is_v146: 146, 4 => "V146";
     common_buffer_never_allocated_is_v146: 146, 5 => "V146";
+    adapter_object_freed_twice_is_v147: 147, 0 => "V147";
     list_put_twice_is_v149: 149, 0 => "V149";
     adapter_put_with_a_common_buffer_is_v150: 150, 0 => "V150";
+    adapter_put_with_an_adapter_object_is_v151: 151, 0 => "V151";
     adapter_put_with_a_list_is_v153: 153, 0 => "V153";
     transfer_of_unlocked_memory_is_v157: 157, 0 => "V157";
     write_past_a_common_buffer_is_v158: 158, 0 => "V158";

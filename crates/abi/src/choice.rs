@@ -11,7 +11,7 @@ choice! {
         Contiguous = 2 as "SANPROXY_KIND_CONTIGUOUS",
         /// Several contiguous ranges up to a total. Reserved: not offered by this version.
         HostMemoryBuffer = 3 as "SANPROXY_KIND_HOST_MEMORY_BUFFER",
-        /// The caller's own pages. Reserved: not offered by this version.
+        /// The caller's own pages, registered with `IOCTL_SANPROXY_REGISTER_USER_BUFFER`.
         UserBuffer = 4 as "SANPROXY_KIND_USER_BUFFER",
     }
 }
@@ -37,6 +37,10 @@ choice! {
         ContiguousSpecifyCache = 7 as "SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE",
         /// `MmAllocateContiguousMemorySpecifyCacheNode`.
         ContiguousSpecifyCacheNode = 8 as "SANPROXY_METHOD_CONTIGUOUS_SPECIFY_CACHE_NODE",
+        /// `GetScatterGatherList`: pages of the caller's own.
+        GetScatterGatherList = 9 as "SANPROXY_METHOD_GET_SCATTER_GATHER_LIST",
+        /// `GetScatterGatherListEx`: pages of the caller's own.
+        GetScatterGatherListEx = 10 as "SANPROXY_METHOD_GET_SCATTER_GATHER_LIST_EX",
     }
 }
 

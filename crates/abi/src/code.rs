@@ -44,6 +44,8 @@ choice! {
         Secure = 0x8A5A_E020 as "IOCTL_SANPROXY_SECURE",
         /// Ends the securing of a range.
         Unsecure = 0x8A5A_E024 as "IOCTL_SANPROXY_UNSECURE",
+        /// Makes the caller's own memory reachable for the device.
+        RegisterUserBuffer = 0x8A5A_E044 as "IOCTL_SANPROXY_REGISTER_USER_BUFFER",
     }
 }
 
@@ -61,7 +63,7 @@ pub struct Code {
 }
 
 /// All control codes.
-pub const CODES: [Code; 10] = [
+pub const CODES: [Code; 11] = [
     Code {
         code: ControlCode::QueryInterface,
         function: 0x800,
@@ -121,6 +123,12 @@ pub const CODES: [Code; 10] = [
         function: 0x809,
         input: wire::UnsecureInput::LAYOUT,
         output: wire::Header::LAYOUT,
+    },
+    Code {
+        code: ControlCode::RegisterUserBuffer,
+        function: 0x811,
+        input: wire::RegisterUserBufferInput::LAYOUT,
+        output: wire::RegisterOutput::LAYOUT,
     },
 ];
 

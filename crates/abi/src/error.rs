@@ -90,6 +90,8 @@ errors! {
     UserRange = 25 as "SANPROXY_FAILURE_USER_RANGE";
     /// The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants.
     Access = 26 as "SANPROXY_FAILURE_ACCESS";
+    /// The device cannot be given the pages themselves at addresses that lie as asked.
+    OutOfReach = 27 as "SANPROXY_FAILURE_OUT_OF_REACH";
 }
 
 const _: () = {
@@ -133,6 +135,7 @@ impl Error {
             Self::AddressNotFound => Status::NOT_FOUND,
             Self::FileClosed => Status::FILE_CLOSED,
             Self::UserRange => Status::ACCESS_VIOLATION,
+            Self::OutOfReach => Status::CONFLICTING_ADDRESSES,
         }
     }
 

@@ -25,6 +25,7 @@ pub mod error;
 pub mod parameter;
 pub mod request;
 pub mod status;
+pub mod user_buffer;
 pub mod wire;
 
 pub use choice::{Access, AddressKind, CacheType, Kind, Kinds, Method, RegisterFlags};
@@ -33,9 +34,10 @@ pub use error::Error;
 pub use parameter::{PARAMETERS, Parameter};
 pub use request::{
     Alignment, Boundary, Bounds, MoveRequest, Node, Pages, Place, QueryRegistrationRequest,
-    RegisterRequest, Request, SecureRequest, UserBytes,
+    RegisterRequest, Request, SecureRequest,
 };
 pub use status::Status;
+pub use user_buffer::{RegisterUserBufferRequest, UserBytes};
 
 /// The version of the wire structs, in every header.
 pub const WIRE_VERSION: u16 = 1;

@@ -5,11 +5,12 @@
 
 use crate::wire::{
     self, ByteCount, Choice, DeviceAddress, Flags, Handle, Header, LookupInput, Message, MoveInput,
-    QueryRegistrationInput, RegisterInput, ReleaseInput, SecureInput, UnsecureInput, UserRange,
+    QueryRegistrationInput, RegisterInput, RegisterUserBufferInput, ReleaseInput, SecureInput,
+    UnsecureInput,
 };
 use crate::{
     ANY_NODE, Access, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
-    PAGE_SIZE, RegisterFlags,
+    PAGE_SIZE, RegisterFlags, RegisterUserBufferRequest, UserBytes,
 };
 
 /// A length in whole pages: never zero, and its byte count never overflows.
@@ -149,6 +150,16 @@ impl Bounds {
             return false;
         };
         start >= self.lowest && last <= self.highest
+    }
+
+    /// The bounds, if that many bytes fit in.
+    pub(crate) const fn with_room(lowest: u64, highest: u64, length: u64) -> Result<Self, Error> {
+        let bounds = Self { lowest, highest };
+        if bounds.contain(lowest, length) {
+            Ok(bounds)
+        } else {
+            Err(Error::Bounds)
+        }
     }
 
     /// The bounds, if a block of that length and alignment fits in.
@@ -331,39 +342,6 @@ impl TryFrom<MoveInput> for MoveRequest {
     }
 }
 
-/// A range of the caller's own memory, as it alleges: not empty, and its end does not overflow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UserBytes {
-    start: u64,
-    length: u64,
-}
-
-impl UserBytes {
-    /// Where it begins.
-    #[must_use]
-    pub const fn start(self) -> u64 {
-        self.start
-    }
-
-    /// How many bytes.
-    #[must_use]
-    pub const fn length(self) -> u64 {
-        self.length
-    }
-}
-
-impl TryFrom<UserRange> for UserBytes {
-    type Error = Error;
-
-    fn try_from(range: UserRange) -> Result<Self, Error> {
-        let (start, length) = (range.start.0, range.length.0);
-        match start.checked_add(length) {
-            Some(end) if end > start => Ok(Self { start, length }),
-            Some(_) | None => Err(Error::UserRange),
-        }
-    }
-}
-
 /// The caller's own memory, to be secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SecureRequest {
@@ -407,6 +385,8 @@ pub enum Request {
     Secure(SecureRequest),
     /// Replied with [`Header`].
     Unsecure(Handle),
+    /// Replied with [`wire::RegisterOutput`].
+    RegisterUserBuffer(RegisterUserBufferRequest),
 }
 
 impl Request {
@@ -455,6 +435,11 @@ impl Request {
                 .map(Self::Secure),
             ControlCode::Unsecure => receive::<UnsecureInput, Header>(input, output_length)
                 .map(|input| Self::Unsecure(input.handle)),
+            ControlCode::RegisterUserBuffer => {
+                receive::<RegisterUserBufferInput, wire::RegisterOutput>(input, output_length)
+                    .and_then(RegisterUserBufferRequest::try_from)
+                    .map(Self::RegisterUserBuffer)
+            }
         }
     }
 }

@@ -31,6 +31,8 @@ statuses! {
     INVALID_PARAMETER = 0xC000_000D;
     /// The driver does not know the control code.
     INVALID_DEVICE_REQUEST = 0xC000_0010;
+    /// The device does not reach the pages as asked.
+    CONFLICTING_ADDRESSES = 0xC000_0018;
     /// Memory can be mapped only into the process that opened the file.
     ACCESS_DENIED = 0xC000_0022;
     /// A limit on bytes or registrations is reached.

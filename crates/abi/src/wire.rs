@@ -165,13 +165,13 @@ wire! {
 }
 
 wire! {
-    /// A new registration. The memory is zeroed.
+    /// A new registration. The memory is zeroed, unless it is the caller's own.
     pub struct RegisterOutput as "SANPROXY_REGISTER_OUTPUT", 64 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
         /// Names the registration.
         8: pub handle: Handle,
-        /// How many bytes: whole pages.
+        /// How many bytes: whole pages, unless it is the caller's own memory.
         16: pub length: ByteCount,
         /// Where the device finds the first piece.
         24: pub device_address: DeviceAddress,
@@ -298,6 +298,7 @@ wire! {
 
 wire! {
     /// Copies between two of the caller's own registrations, which may be one, as `memmove` does.
+    /// User buffers are not copied: the process does that itself.
     pub struct MoveInput as "SANPROXY_MOVE_INPUT", 48 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
@@ -359,6 +360,31 @@ wire! {
     }
 }
 
+wire! {
+    /// Makes the caller's own memory reachable for the device, page by page where it lies. It is
+    /// locked until it is released, and is never copied: what either side writes, the other sees.
+    pub struct RegisterUserBufferInput as "SANPROXY_REGISTER_USER_BUFFER_INPUT", 56 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The memory. More than one registration may hold the same.
+        8: pub range: UserRange,
+        /// What the device may do with it (`SANPROXY_ACCESS_...`). The process must be able to do
+        /// the same.
+        24: pub access: Choice,
+        /// `SANPROXY_REGISTER_LOW_MEMORY`, and `SANPROXY_REGISTER_ALLOW_PIECES` unless the device
+        /// must find it in one piece.
+        28: pub flags: Flags,
+        /// The lowest device address allowed; 0 for no bound.
+        32: pub lowest: AddressBound,
+        /// The highest device address allowed, inclusive; `UINT64_MAX` for no bound.
+        40: pub highest: AddressBound,
+        /// Zero.
+        48: pub reserved: Reserved,
+        /// Zero.
+        52: pub reserved_end: Reserved,
+    }
+}
+
 /// All wire structs, each after those that it contains.
 pub const STRUCTS: &[Struct] = &[
     Header::LAYOUT,
@@ -378,6 +404,7 @@ pub const STRUCTS: &[Struct] = &[
     SecureInput::LAYOUT,
     SecureOutput::LAYOUT,
     UnsecureInput::LAYOUT,
+    RegisterUserBufferInput::LAYOUT,
 ];
 
 /// A struct that crosses the border on its own: it begins with a [`Header`].
@@ -465,6 +492,7 @@ message! {
     SecureInput { reserved }
     SecureOutput {}
     UnsecureInput {}
+    RegisterUserBufferInput { reserved, reserved_end }
 }
 
-const _: () = assert!(STRUCTS.len() == 17);
+const _: () = assert!(STRUCTS.len() == 18);

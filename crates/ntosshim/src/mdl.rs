@@ -146,9 +146,24 @@ pub(crate) unsafe extern "system" fn MmMapLockedPagesSpecifyCache(
 
 /// Nothing with a `Drop` may live here: raising skips it.
 fn raise(status: Status) -> ! {
-    log::line(&format!("a mapping into a program failed: {status:#010x}"));
+    log::line(&format!(
+        "memory of a program cannot be had: {status:#010x}"
+    ));
     // SAFETY: raises in the driver, which guards this call as the contract demands.
     unsafe { system::RtlRaiseStatus(status) }
+}
+
+/// The kernel's routine. Drivers live in a process of their own here, which reaches no pages of a program's: so the system
+/// never has enough to lock them.
+#[unsafe(no_mangle)]
+pub(crate) extern "system" fn MmProbeAndLockPages(_list: NonNull<Mdl>, _mode: i8, _operation: i32) {
+    raise(system::INSUFFICIENT_RESOURCES)
+}
+
+/// The kernel's routine, for lists that [`MmProbeAndLockPages`] has locked: there are none.
+#[unsafe(no_mangle)]
+pub(crate) extern "system" fn MmUnlockPages(_list: NonNull<Mdl>) {
+    log::misuse("MmUnlockPages", "unlocks pages that are not locked");
 }
 
 /// The kernel's routine.

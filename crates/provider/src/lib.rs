@@ -45,7 +45,7 @@ pub use channel::{Channel, MemoryFault};
 pub use error::Error;
 pub use options::RegisterOptions;
 pub use provider::{Location, Provider};
-pub use registration::{Piece, Registration, RegistrationReport};
+pub use registration::{Piece, Registration, RegistrationReport, UserBufferOptions};
 pub use sanproxy_abi::wire::Handle;
 pub use sanproxy_abi::{Access, AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
 pub use sanproxy_registry::{CacheLimits, Idle};

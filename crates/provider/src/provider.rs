@@ -11,7 +11,7 @@ use crate::registration::check_range;
 use crate::reply::{Check, ask};
 use crate::{
     Capabilities, Channel, Error, Interface, RegisterOptions, Registration, SecuredRange,
-    Statistics,
+    Statistics, UserBufferOptions,
 };
 
 /// Where a device address lies.
@@ -92,6 +92,19 @@ impl<C: Channel> Provider<C> {
         access: Access,
     ) -> Result<SecuredRange<C>, Error> {
         SecuredRange::new(&self.channel, start, length, access)
+    }
+
+    /// Makes memory of this process reachable for the device, where it lies: it is locked, and is
+    /// unlocked when the registration is dropped. The same memory may be registered more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn register_user_buffer(
+        &self,
+        options: &UserBufferOptions,
+    ) -> Result<Registration<C>, Error> {
+        Registration::of_user_buffer(Arc::clone(&self.channel), options)
     }
 
     /// Which of this file's registrations holds a device address; `None` if none does.

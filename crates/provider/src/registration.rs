@@ -1,5 +1,7 @@
 //! A registration: memory that the device can reach, released on drop.
 
+mod user_buffer;
+
 use std::sync::Arc;
 
 use sanproxy_abi::wire::{
@@ -11,6 +13,7 @@ use sanproxy_abi::{
     RegisterFlags, RegisterRequest,
 };
 
+pub use self::user_buffer::UserBufferOptions;
 use crate::reply::{Check, ask};
 use crate::{Channel, Error, RegisterOptions};
 
@@ -206,7 +209,7 @@ impl<C: Channel> Registration<C> {
             let reply = self.ask_some_pieces(got)?;
             let all = *total.get_or_insert(reply.total.0);
             check.that(reply.total.0 == all, "total", reply.total.0)?;
-            let most = self.length / PAGE_SIZE;
+            let most = self.most_pieces();
             check.that(all >= 1 && u64::from(all) <= most, "total", all)?;
             let returned = usize::try_from(reply.returned.0).unwrap_or(usize::MAX);
             let left = usize::try_from(all.saturating_sub(got)).unwrap_or(usize::MAX);
@@ -214,13 +217,10 @@ impl<C: Channel> Registration<C> {
             check.that(sound, "returned", reply.returned.0)?;
             for piece in reply.pieces.iter().take(returned) {
                 let length = piece.length.0;
-                check.that(
-                    length > 0 && length.is_multiple_of(PAGE_SIZE),
-                    "piece length",
-                    length,
-                )?;
+                let whole = self.kind == Kind::UserBuffer || length.is_multiple_of(PAGE_SIZE);
+                check.that(length > 0 && whole, "piece length", length)?;
                 let user = piece.user_address.0;
-                let mapped = self.flags.contains(RegisterFlags::MAP);
+                let mapped = self.is_mapped();
                 check.that((user != 0) == mapped, "piece user_address", user)?;
                 pieces.push(Piece {
                     device_address: piece.device_address.0,
@@ -246,6 +246,20 @@ impl<C: Channel> Registration<C> {
             length: self.length,
             pieces,
         })
+    }
+
+    /// Whether this process finds it anywhere.
+    fn is_mapped(&self) -> bool {
+        self.flags.contains(RegisterFlags::MAP) || self.kind == Kind::UserBuffer
+    }
+
+    /// A piece for each page, of which the first and the last may be part of it only.
+    const fn most_pieces(&self) -> u64 {
+        let pages = self.length / PAGE_SIZE;
+        match self.kind {
+            Kind::UserBuffer => pages.saturating_add(2),
+            Kind::CommonBuffer | Kind::Contiguous | Kind::HostMemoryBuffer => pages,
+        }
     }
 
     fn ask_some_pieces(&self, first: u32) -> Result<QueryRegistrationOutput, Error> {
@@ -305,7 +319,7 @@ impl<C: Channel> Registration<C> {
         self.kind
     }
 
-    /// How many bytes: whole pages.
+    /// How many bytes: whole pages, unless it is a user buffer.
     #[must_use]
     pub const fn length(&self) -> u64 {
         self.length
@@ -431,6 +445,7 @@ fn gives(method: Method, kind: Kind) -> bool {
         Method::ContiguousNode
         | Method::ContiguousSpecifyCache
         | Method::ContiguousSpecifyCacheNode => kind == Kind::Contiguous,
+        Method::GetScatterGatherList | Method::GetScatterGatherListEx => kind == Kind::UserBuffer,
     }
 }
 

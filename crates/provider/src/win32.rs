@@ -40,6 +40,7 @@ const PAIRS: &[(u32, Status)] = &[
     (122, BUFFER_TOO_SMALL),
     (303, Status::DELETE_PENDING),
     (433, NO_SUCH_DEVICE),
+    (487, Status::CONFLICTING_ADDRESSES),
     (995, CANCELLED),
     (998, Status::ACCESS_VIOLATION),
     (1168, Status::NOT_FOUND),

@@ -15,6 +15,7 @@
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
 //! | [`user_mapping`] | showing such memory to a process |
 //! | [`secured_range`] | keeping a process from freeing its own memory unnoticed |
+//! | [`locked_pages`] | a process's own memory, for a device |
 //!
 //! IRQL: `PASSIVE_LEVEL`, where a function does not say otherwise.
 
@@ -36,6 +37,7 @@ pub mod irp;
 mod irql;
 mod layout;
 pub mod list;
+pub mod locked_pages;
 mod mdl;
 pub mod memory;
 pub mod mutex;

@@ -1,4 +1,4 @@
-//! Memory descriptor lists for memory that is always resident.
+//! Memory descriptor lists.
 
 // UNSAFETY: allocates, fills in and frees descriptor lists.
 #![expect(unsafe_code, reason = "calls the MDL routines of the kernel")]
@@ -16,10 +16,10 @@ use crate::status::NoMemory;
 ///
 /// # Invariants
 ///
-/// The pointer is an MDL from `IoAllocateMdl`, filled in, and not yet freed.
+/// The pointer is an MDL from `IoAllocateMdl` that has not been freed.
 pub(crate) struct Mdl(NonNull<MDL>);
 
-// SAFETY: nothing in a filled-in MDL is bound to a thread.
+// SAFETY: nothing in an MDL is bound to a thread.
 unsafe impl Send for Mdl {}
 // SAFETY: as above; it is only read.
 unsafe impl Sync for Mdl {}
@@ -35,13 +35,22 @@ impl Mdl {
     ///
     /// The bytes are contiguous or nonpaged kernel memory, and outlive the result.
     pub(crate) unsafe fn of_resident(start: NonNull<u8>, length: usize) -> Result<Self, NoMemory> {
-        let length = u32::try_from(length).map_err(|_| NoMemory)?;
-        // SAFETY: only describes. Not secondary, no quota, no request.
-        let mdl = unsafe { IoAllocateMdl(start.as_ptr().cast(), length, 0, 0, ptr::null_mut()) };
-        let mdl = NonNull::new(mdl).ok_or(NoMemory)?;
+        let mdl = Self::of_range(start.as_ptr().cast(), length)?;
         // SAFETY: new, and describes resident memory, as the caller says.
         unsafe { MmBuildMdlForNonPagedPool(mdl.as_ptr()) };
-        Ok(Self(mdl))
+        Ok(mdl)
+    }
+
+    /// Describes a range of addresses, of which nothing needs to be true: it has no pages yet.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`], also if the length is more than an MDL can describe.
+    pub(crate) fn of_range(start: *mut c_void, length: usize) -> Result<Self, NoMemory> {
+        let length = u32::try_from(length).map_err(|_| NoMemory)?;
+        // SAFETY: only describes. Not secondary, no quota, no request.
+        let mdl = unsafe { IoAllocateMdl(start, length, 0, 0, ptr::null_mut()) };
+        NonNull::new(mdl).map(Self).ok_or(NoMemory)
     }
 
     pub(crate) const fn as_ptr(&self) -> *mut MDL {
@@ -56,7 +65,7 @@ impl Mdl {
 
 impl Drop for Mdl {
     fn drop(&mut self) {
-        // SAFETY: allocated by `of_resident`, and never used again.
+        // SAFETY: allocated by `of_range`, and never used again.
         unsafe { IoFreeMdl(self.0.as_ptr()) };
     }
 }

@@ -30,6 +30,10 @@ impl Status {
     pub const OBJECT_NAME_INVALID: Self = Self::error(0xC000_0033);
     /// There is nothing of that name.
     pub const OBJECT_NAME_NOT_FOUND: Self = Self::error(0xC000_0034);
+    /// The system has no memory left.
+    pub const NO_MEMORY: Self = Self::error(0xC000_0017);
+    /// The process may not keep more pages resident.
+    pub const WORKING_SET_QUOTA: Self = Self::error(0xC000_00A1);
     /// A quota of the caller or the device is used up.
     pub const QUOTA_EXCEEDED: Self = Self::error(0xC000_0044);
     /// The object is about to go.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use nt_machine::IoDomain;
 
 use super::buffers::Buffer;
+use super::contexts::Contexts;
 use super::lists::List;
 use super::table::{self, Slot};
 use super::vectors::Vector;
@@ -65,6 +66,10 @@ pub(crate) struct AdapterState {
     pub(crate) lists: BTreeMap<u64, List>,
     /// Map registers that the lists use.
     pub(crate) registers: u32,
+    /// Transfer contexts that were set up.
+    pub(crate) contexts: Contexts,
+    /// Adapter objects of lists that the driver has not given back.
+    pub(crate) channels: u32,
 }
 
 impl Adapter {
@@ -249,12 +254,14 @@ fn put(host: &Arc<Host>, address: u64) {
     let Some(adapter) = find(host, address) else {
         return;
     };
-    let (buffers, lists, registers) = {
+    let (buffers, lists, registers, channels) = {
         let state = lock(&adapter.state);
-        (state.buffers.len(), state.lists.len(), state.registers)
+        let (buffers, lists) = (state.buffers.len(), state.lists.len());
+        (buffers, lists, state.registers, state.channels as usize)
     };
     let outstanding = [
         ("V150", "E6/0x07", buffers, "common buffers"),
+        ("V151", "E6/0x08", channels, "adapter channels"),
         ("V153", "E6/0x0A", lists, "scatter/gather lists"),
         ("V152", "E6/0x09", registers as usize, "map registers"),
     ];

@@ -26,23 +26,27 @@ pub(crate) struct List {
     transfer: Transfer,
     /// Its memory is the system's.
     system: bool,
+    /// The transfer context that it was asked for with, or 0.
+    context: u64,
     /// Who asked for it.
     pub(crate) stack: Stack,
 }
 
 /// What a driver asks for.
-struct Request {
-    routine: &'static str,
-    adapter: u64,
-    device: u64,
-    mdl: u64,
-    address: u64,
-    length: u64,
-    function: u64,
-    context: u64,
-    to_device: bool,
+pub(super) struct Request {
+    pub(super) routine: &'static str,
+    pub(super) adapter: u64,
+    pub(super) device: u64,
+    pub(super) mdl: u64,
+    pub(super) address: u64,
+    pub(super) length: u64,
+    pub(super) function: u64,
+    pub(super) context: u64,
+    pub(super) to_device: bool,
     /// The driver's memory for the list, and its length.
-    buffer: Option<(u64, u32)>,
+    pub(super) buffer: Option<(u64, u32)>,
+    /// The transfer context, or 0.
+    pub(super) transfer: u64,
 }
 
 extern "win64" fn get_scatter_gather_list(
@@ -68,6 +72,7 @@ extern "win64" fn get_scatter_gather_list(
         context,
         to_device,
         buffer,
+        transfer: 0,
     })
 }
 
@@ -96,6 +101,7 @@ extern "win64" fn build_scatter_gather_list(
         context,
         to_device,
         buffer,
+        transfer: 0,
     })
 }
 
@@ -106,16 +112,21 @@ fn start(request: Request) -> u32 {
         Ok(list) => list,
         Err(status) => return status.0,
     };
+    deliver(host, &request, list);
+    NtStatus::SUCCESS.0
+}
+
+/// Calls the driver's routine with a list.
+pub(super) fn deliver(host: Arc<Host>, request: &Request, list: u64) {
     let irp: u64 = access::read(request.device + CURRENT_IRP);
     let arguments = [request.device, irp, list, request.context];
     let name = "DRIVER_LIST_CONTROL";
     let result = host.call_driver(Entry::Callback, name, request.function, &arguments);
     drop(host);
     or_stop(result);
-    NtStatus::SUCCESS.0
 }
 
-fn build(host: &Arc<Host>, request: &Request) -> Result<u64, NtStatus> {
+pub(super) fn build(host: &Arc<Host>, request: &Request) -> Result<u64, NtStatus> {
     let adapter = find(host, request.adapter).ok_or(NtStatus::INVALID_PARAMETER)?;
     let pieces = transfer::pieces(host, request.mdl, request.address, request.length)?;
     let registers = transfer::registers(&pieces);
@@ -140,7 +151,7 @@ fn build(host: &Arc<Host>, request: &Request) -> Result<u64, NtStatus> {
     match place {
         Ok(at) => {
             write_list(at, &transfer.fragments);
-            keep(host, &adapter, at, transfer, request.buffer.is_none());
+            keep(host, &adapter, at, transfer, request);
             Ok(at)
         }
         Err(status) => {
@@ -150,7 +161,8 @@ fn build(host: &Arc<Host>, request: &Request) -> Result<u64, NtStatus> {
     }
 }
 
-fn keep(host: &Arc<Host>, adapter: &Adapter, at: u64, transfer: Transfer, system: bool) {
+fn keep(host: &Arc<Host>, adapter: &Adapter, at: u64, transfer: Transfer, request: &Request) {
+    let (system, context) = (request.buffer.is_none(), request.transfer);
     let mut state = lock(&adapter.state);
     state.registers += transfer.registers;
     let stack = host.memory.stacks.current();
@@ -159,6 +171,7 @@ fn keep(host: &Arc<Host>, adapter: &Adapter, at: u64, transfer: Transfer, system
         List {
             transfer,
             system,
+            context,
             stack,
         },
     );
@@ -206,6 +219,7 @@ fn end(host: &Arc<Host>, adapter: &Adapter, list: u64) {
             return;
         };
         state.registers -= gone.transfer.registers;
+        state.contexts.end(gone.context);
         gone
     };
     gone.transfer.unmap(host, adapter);

@@ -11,9 +11,11 @@ use crate::lock;
 
 mod adapter;
 mod buffers;
+mod contexts;
 mod device;
 mod info;
 mod lists;
+mod lists_ex;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{adapter, buffers, info, lists, vectors};
+use super::{adapter, buffers, contexts, info, lists, lists_ex, vectors};
 use crate::call::Stopped;
 use crate::export::{Export, IrqlRule, table};
 use crate::host::current;
@@ -147,6 +147,8 @@ pub(crate) fn exports() -> Vec<Export> {
         buffers::EXPORTS,
         vectors::EXPORTS,
         lists::EXPORTS,
+        lists_ex::EXPORTS,
+        contexts::EXPORTS,
         info::EXPORTS,
     ];
     let mut all = modules.concat();

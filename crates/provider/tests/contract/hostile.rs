@@ -188,7 +188,7 @@ fn capabilities_with_one_field_wrong_are_not_believed() {
         "address_width"
     );
     assert_eq!(
-        capabilities_field(|r| r.common_buffer_method.0 = 9),
+        capabilities_field(|r| r.common_buffer_method.0 = 99),
         "common_buffer_method"
     );
     assert_eq!(capabilities_field(|r| r.page_size = 0), "page_size");

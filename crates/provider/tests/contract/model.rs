@@ -91,6 +91,8 @@ impl Driver {
                 known.then_some(()).ok_or(Error::UnknownHandle)?;
                 put(output, &header);
             }
+            // A model of the machine's memory would be more than a model of the contract.
+            Request::RegisterUserBuffer(_) => return Err(Error::KindNotOffered),
             Request::Move(request) => {
                 let bytes = self.range(request.source)?;
                 let Place { .. } = request.destination;

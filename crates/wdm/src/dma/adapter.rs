@@ -5,13 +5,19 @@
 
 use core::ptr::NonNull;
 
-use wdk_sys::{DEVICE_OBJECT, DMA_ADAPTER, ntddk::IoGetDmaAdapter};
+use wdk_sys::{
+    DEVICE_OBJECT, DMA_ADAPTER,
+    ntddk::{IoGetDmaAdapter, MmGetPhysicalAddress},
+};
 
 use super::{
     Allocator, Description,
     operations::{Free, Operations, Put, Table},
 };
 use crate::{device::Objects, layout, pool::Shared};
+
+/// The length of the buffer that shows whether addresses are translated.
+const PROBE_LENGTH: u32 = 4096;
 
 /// A DMA adapter, put back on drop. Everything that comes from it keeps it.
 ///
@@ -27,6 +33,7 @@ pub struct Adapter {
     version: u32,
     map_registers: u32,
     address_width: u32,
+    translates: bool,
     objects: Shared<Objects>,
 }
 
@@ -62,7 +69,7 @@ impl Adapter {
         let operations = NonNull::new(operations.cast::<Operations>())?;
         // SAFETY: the table of a live adapter.
         let table = unsafe { Table::new(operations) };
-        Some(Self {
+        let mut adapter = Self {
             raw,
             table,
             put: table.put()?,
@@ -70,8 +77,33 @@ impl Adapter {
             version,
             map_registers,
             address_width: wanted.effective_width(version),
+            translates: false,
             objects: objects.clone(),
-        })
+        };
+        adapter.translates = adapter.looks_translated();
+        Some(adapter)
+    }
+
+    /// Whether a page of common buffer has another address for the device than for the processor.
+    ///
+    /// No routine tells a driver whether an IOMMU is at work, but no common buffer is a copy. So if
+    /// the addresses differ, somebody translates. If there is no page, none does, for all we know.
+    fn looks_translated(&self) -> bool {
+        let Some(allocate) = self.table.allocate() else {
+            return false;
+        };
+        let mut logical = 0;
+        // SAFETY: the adapter is live; `logical` outlives the call.
+        let start = unsafe { allocate(self.as_ptr(), PROBE_LENGTH, &raw mut logical, 1) };
+        if start.is_null() {
+            return false;
+        }
+        // SAFETY: has no preconditions.
+        let physical = unsafe { MmGetPhysicalAddress(start) };
+        // SAFETY: exactly what was allocated, and never used again.
+        unsafe { (self.free)(self.as_ptr(), PROBE_LENGTH, logical, start, 1) };
+        // SAFETY: all members of the union are views of the same eight bytes.
+        logical != unsafe { physical.QuadPart }.cast_unsigned()
     }
 
     /// The version of the interface: 1, 2 or 3.
@@ -98,6 +130,13 @@ impl Adapter {
         1_u64
             .checked_shl(self.address_width)
             .map_or(u64::MAX, |beyond| beyond.wrapping_sub(1))
+    }
+
+    /// Whether an IOMMU translates the device's addresses: then it reaches every page, and nothing
+    /// is ever copied for it. `false` means that none was seen.
+    #[must_use]
+    pub const fn translates(&self) -> bool {
+        self.translates
     }
 
     /// The size of the table of operations in bytes.
@@ -128,7 +167,12 @@ impl Adapter {
         self.raw.as_ptr()
     }
 
-    /// The device that transfers are for.
+    /// The device that transfers are for, as the bus driver made it.
+    pub(super) fn physical(&self) -> *mut DEVICE_OBJECT {
+        self.objects.physical.as_ptr()
+    }
+
+    /// The device that transfers are for, as this driver made it.
     pub(super) fn function(&self) -> *mut DEVICE_OBJECT {
         self.objects.function.as_ptr()
     }

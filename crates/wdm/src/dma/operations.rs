@@ -31,6 +31,22 @@ pub(super) type GetList = unsafe extern "C" fn(
     u8,
 ) -> i32;
 pub(super) type PutList = unsafe extern "C" fn(*mut DMA_ADAPTER, *mut List, u8);
+pub(super) type InitializeContext = unsafe extern "C" fn(*mut DMA_ADAPTER, *mut c_void) -> i32;
+pub(super) type GetListEx = unsafe extern "C" fn(
+    *mut DMA_ADAPTER,
+    *mut DEVICE_OBJECT,
+    *mut c_void,
+    *mut MDL,
+    u64,
+    u32,
+    u32,
+    Option<ListControl>,
+    *mut c_void,
+    u8,
+    *const c_void,
+    *mut c_void,
+    *mut *mut List,
+) -> i32;
 pub(super) type AllocateEx =
     unsafe extern "C" fn(*mut DMA_ADAPTER, *mut Address, u32, *mut Address, u8, u32) -> *mut c_void;
 pub(super) type AllocateWithBounds = unsafe extern "C" fn(
@@ -80,9 +96,12 @@ pub(super) struct Operations {
     get_list: Option<GetList>,
     put_list: Option<PutList>,
     version_2: [*const c_void; 3],
-    information_and_contexts: [*const c_void; 3],
+    information: [*const c_void; 2],
+    initialize_context: Option<InitializeContext>,
     allocate_ex: Option<AllocateEx>,
-    version_3: [*const c_void; 9],
+    channels_ex: [*const c_void; 4],
+    get_list_ex: Option<GetListEx>,
+    version_3: [*const c_void; 4],
     domains: [*const c_void; 5],
     allocate_with_bounds: Option<AllocateWithBounds>,
     allocate_vector: Option<AllocateVector>,
@@ -96,7 +115,9 @@ const _: () = assert!(size_of::<Operations>() == 320);
 const _: () = assert!(offset_of!(Operations, free) == 24);
 const _: () = assert!(offset_of!(Operations, get_list) == 88);
 const _: () = assert!(offset_of!(Operations, put_list) == 96);
+const _: () = assert!(offset_of!(Operations, initialize_context) == 144);
 const _: () = assert!(offset_of!(Operations, allocate_ex) == 152);
+const _: () = assert!(offset_of!(Operations, get_list_ex) == 192);
 const _: () = assert!(offset_of!(Operations, allocate_with_bounds) == 272);
 const _: () = assert!(offset_of!(Operations, allocate_vector) == 280);
 const _: () = assert!(offset_of!(Operations, free_vector) == 304);
@@ -210,6 +231,15 @@ impl Table {
     pub(super) fn put_list(self) -> Option<PutList> {
         // SAFETY: the type of that member.
         unsafe { self.member(offset_of!(Operations, put_list)) }
+    }
+
+    /// The routine for lists that needs a context, and the one that sets the context up.
+    pub(super) fn lists_ex(self) -> Option<(InitializeContext, GetListEx)> {
+        // SAFETY: the type of that member.
+        let initialize = unsafe { self.member(offset_of!(Operations, initialize_context)) }?;
+        // SAFETY: the type of that member.
+        let get = unsafe { self.member(offset_of!(Operations, get_list_ex)) }?;
+        Some((initialize, get))
     }
 
     pub(super) fn allocate_ex(self) -> Option<AllocateEx> {

@@ -11,7 +11,7 @@ use wdk_sys::{
 use crate::{
     contiguous,
     device::{Extension, breaks, extension},
-    dma, irp, irql, locks, mdl, object, pnp, pool,
+    dma, dma_ex, irp, irql, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
     user,
 };
@@ -158,6 +158,7 @@ fn run(function: u32, request: &Request) -> Answer {
         contiguous::FAULTS,
         user::FAULTS,
         dma::FAULTS,
+        dma_ex::FAULTS,
         irp::FAULTS,
         object::FAULTS,
     ];

@@ -10,7 +10,7 @@ use wdk_sys::{
 
 use crate::{
     control::{Answer, Fault, OK, Request},
-    mdl, pnp, pool,
+    dma_ex, mdl, pnp, pool,
     system::{APC, DISPATCH, PAGE, address, at_irql, operation},
 };
 
@@ -43,12 +43,12 @@ struct CommonBuffer {
     memory: PVOID,
 }
 
-fn adapter(request: &Request) -> PDMA_ADAPTER {
+pub(crate) fn adapter(request: &Request) -> PDMA_ADAPTER {
     unsafe { (*request.extension).adapter }
 }
 
 /// An adapter of its own, so that a fault does not take the device's.
-fn second_adapter(request: &Request) -> PDMA_ADAPTER {
+pub(crate) fn second_adapter(request: &Request) -> PDMA_ADAPTER {
     let (mut description, mut registers) = (pnp::description(), 0);
     unsafe {
         let pdo = (*request.extension).pdo;
@@ -56,7 +56,7 @@ fn second_adapter(request: &Request) -> PDMA_ADAPTER {
     }
 }
 
-fn put(adapter: PDMA_ADAPTER) {
+pub(crate) fn put(adapter: PDMA_ADAPTER) {
     unsafe { operation!(adapter, PutDmaAdapter)(adapter) };
 }
 
@@ -150,6 +150,7 @@ pub(crate) fn work(request: &Request) -> Answer {
         }
     });
     free_buffer_and_mdl((mdl, block));
+    dma_ex::work(request, adapter);
     OK
 }
 

@@ -4,7 +4,7 @@
 //! code (function `0x800` + the rule's number), faults of the life cycle by the value `Fault` in the device's hardware
 //! key. Functions from `0xC00` do the same work without a fault, and must not be reported.
 //!
-//! [`pool`], [`irql`], [`locks`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`irp`], [`object`] and [`lifecycle`] hold the faults; the rest is the
+//! [`pool`], [`irql`], [`locks`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`dma_ex`], [`irp`], [`object`] and [`lifecycle`] hold the faults; the rest is the
 //! driver that works.
 
 #![no_std]
@@ -31,6 +31,7 @@ mod contiguous;
 mod control;
 mod device;
 mod dma;
+mod dma_ex;
 mod guard;
 mod irp;
 mod irql;
