@@ -35,6 +35,7 @@ mod reply;
 mod secured;
 mod statistics;
 mod system_error;
+mod user_buffers;
 mod win32;
 #[cfg(windows)]
 pub mod windows;
@@ -52,4 +53,5 @@ pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;
 pub use statistics::Statistics;
 pub use system_error::SystemError;
+pub use user_buffers::{UserBuffer, UserBuffers};
 pub use win32::{status_of_win32, win32_of_status};

@@ -11,7 +11,7 @@ use crate::registration::check_range;
 use crate::reply::{Check, ask};
 use crate::{
     Capabilities, Channel, Error, Interface, RegisterOptions, Registration, SecuredRange,
-    Statistics, UserBufferOptions,
+    Statistics, UserBufferOptions, UserBuffers,
 };
 
 /// Where a device address lies.
@@ -77,6 +77,12 @@ impl<C: Channel> Provider<C> {
     /// [`Error::Refused`], or an error that names what is wrong with the reply.
     pub fn register(&self, options: &RegisterOptions) -> Result<Registration<C>, Error> {
         Registration::new(Arc::clone(&self.channel), options)
+    }
+
+    /// What a [`RegistrationCache`](crate::RegistrationCache) registers memory of this process with.
+    #[must_use]
+    pub fn user_buffers(&self) -> UserBuffers<C> {
+        UserBuffers::new(Arc::clone(&self.channel))
     }
 
     /// Secures memory of this process until the result is dropped. Only the process that opened

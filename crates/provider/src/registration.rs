@@ -70,17 +70,22 @@ impl<C: Channel> Claim<C> {
         let Some(handle) = self.handle.take() else {
             return Ok(());
         };
-        let input = ReleaseInput {
-            header: Header::of::<ReleaseInput>(),
-            handle,
-        };
-        let _: Header = ask(&self.channel, ControlCode::Release, &input)?;
-        Ok(())
+        release(&self.channel, handle)
     }
 
     fn handle(&self) -> Handle {
         self.handle.unwrap_or(Handle(0))
     }
+}
+
+/// Releases a registration. Allocates nothing: it may run while the heap frees memory.
+pub(crate) fn release(channel: &impl Channel, handle: Handle) -> Result<(), Error> {
+    let input = ReleaseInput {
+        header: Header::of::<ReleaseInput>(),
+        handle,
+    };
+    let _: Header = ask(channel, ControlCode::Release, &input)?;
+    Ok(())
 }
 
 impl<C: Channel> Drop for Claim<C> {
