@@ -233,3 +233,26 @@ fn minimal_driver_loads_and_unloads() {
     );
     assert!(host.report().leaks.is_empty());
 }
+
+/// The driver's last act of a request is to give the remove lock back: after it, the device and the driver may go.
+#[test]
+fn request_uses_its_device_until_nothing_of_it_is_left() {
+    let stage = Setting::default().started().expect("the device starts");
+    let (_process, file) = stage.open().expect("a file");
+    let total = |host: &nt_host::Host| host.calls().values().sum::<u64>();
+    let before = total(&stage.host);
+    let _ = sanproxy_tests::wire::statistics(&file);
+    let calls = total(&stage.host) - before;
+    let released = |host: &nt_host::Host| host.calls().get("IoReleaseRemoveLockEx").copied();
+    let earlier = released(&stage.host);
+    let (tell, last_but_one) = std::sync::mpsc::channel();
+    let host = std::sync::Arc::clone(&stage.host);
+    stage.host.at_call(calls - 1, move || {
+        let _ = tell.send(released(&host));
+    });
+    let _ = sanproxy_tests::wire::statistics(&file);
+    assert_eq!(last_but_one.recv(), Ok(earlier));
+    drop(file);
+    let report = stage.finish().expect("the driver unloads");
+    assert!(report.is_clean(), "{report}");
+}

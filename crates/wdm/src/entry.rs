@@ -301,8 +301,9 @@ fn route<D: Driver>(driver: &D, extension: Option<&Extension<D::Device>>, irp: I
             let result = create(driver, extension, file);
             irp.complete(result.map(|()| 0))
         }
-        (PNP, Some(extension)) => match extension.state() {
-            Some(device) => driver.pnp(device, Pnp::new(irp, extension.attachment())),
+        // The end of a removal drops the extension's owner of the state, so here is another one.
+        (PNP, Some(extension)) => match extension.state().cloned() {
+            Some(device) => driver.pnp(&device, Pnp::new(irp, extension.attachment())),
             None => irp.complete(Err(Status::DELETE_PENDING)),
         },
         // SAFETY: the extension says what this device is attached to.

@@ -28,13 +28,29 @@ use crate::{
 const ALWAYS: u8 = 0x40 | 0x80 | 0x20;
 
 /// Proof that a request has been finished, and with which status.
+///
+/// It ends the request's use of the device when the dispatch routine is done with it: whatever the
+/// driver still drops on the way there happens while the device, and with it the driver, stays.
 #[must_use]
-pub struct Completed(Status);
+pub struct Completed {
+    status: Status,
+    held: Option<Held>,
+}
 
 impl Completed {
-    /// What the dispatch routine returns to the I/O manager.
-    pub(crate) const fn status(self) -> NTSTATUS {
-        self.0.0
+    /// Ends the use of the device, and gives what the dispatch routine returns to the I/O manager.
+    pub(crate) fn status(self) -> NTSTATUS {
+        let Self { status, held } = self;
+        drop(held);
+        status.0
+    }
+
+    /// Ends the use of the device, refuses further ones, and waits for the end of all others.
+    pub(crate) fn wait_for_others(mut self) -> Self {
+        if let Some(held) = self.held.take() {
+            held.release_and_wait();
+        }
+        self
     }
 }
 
@@ -116,8 +132,7 @@ impl Irp {
         let Self { raw, held } = self;
         // SAFETY: ours to complete; the value is gone. `IO_NO_INCREMENT`.
         unsafe { IofCompleteRequest(raw.as_ptr(), 0) };
-        drop(held);
-        Completed(status)
+        Completed { status, held }
     }
 
     /// Sets the status that lower drivers find.
@@ -130,22 +145,7 @@ impl Irp {
     /// # Safety
     ///
     /// `lower` is the device that ours is attached to.
-    pub(crate) unsafe fn pass_down(self, lower: *mut DEVICE_OBJECT) -> Completed {
-        // SAFETY: the caller's promise.
-        let (completed, held) = unsafe { self.pass_down_held(lower) };
-        drop(held);
-        completed
-    }
-
-    /// Like [`Irp::pass_down`], and leaves the use of the device to the caller.
-    ///
-    /// # Safety
-    ///
-    /// `lower` is the device that ours is attached to.
-    pub(crate) unsafe fn pass_down_held(
-        mut self,
-        lower: *mut DEVICE_OBJECT,
-    ) -> (Completed, Option<Held>) {
+    pub(crate) unsafe fn pass_down(mut self, lower: *mut DEVICE_OBJECT) -> Completed {
         // What IoSkipCurrentIrpStackLocation does: the driver below gets the same location.
         let location = self.field(&layout::IRP_CURRENT_LOCATION);
         let stack = self.field(&layout::IRP_CURRENT_STACK);
@@ -153,8 +153,8 @@ impl Irp {
         self.set_field(&layout::IRP_CURRENT_STACK, stack.wrapping_add(1));
         let Self { raw, held } = self;
         // SAFETY: the request has a location for the driver below; it is not touched afterwards.
-        let status = unsafe { IofCallDriver(lower, raw.as_ptr()) };
-        (Completed(Status(status)), held)
+        let status = Status(unsafe { IofCallDriver(lower, raw.as_ptr()) });
+        Completed { status, held }
     }
 
     /// Sends the request to the driver below, waits until it has been completed there, and takes it

@@ -100,10 +100,8 @@ impl Pnp {
     pub fn finish_removal(mut self) -> Completed {
         self.irp.set_status(Status::SUCCESS);
         // SAFETY: the attachment says what this device is attached to.
-        let (completed, held) = unsafe { self.irp.pass_down_held(self.attachment.lower()) };
-        if let Some(held) = held {
-            held.release_and_wait();
-        }
+        let completed = unsafe { self.irp.pass_down(self.attachment.lower()) };
+        let completed = completed.wait_for_others();
         // SAFETY: all other uses of the device are over, and the lock refuses new ones.
         unsafe { self.attachment.take_apart() };
         completed
