@@ -10,12 +10,14 @@ use wdm::{
     pnp::Pnp,
     pool::Shared,
     status::Status,
+    trace::Provider,
 };
 
 use crate::{
     device::{Device, pnp},
     dispatch,
     file::File,
+    trace,
 };
 
 /// The open files of all devices.
@@ -34,6 +36,10 @@ impl Driver for SanProxy {
         Ok(Self {
             files: Mutex::new(List::new()),
         })
+    }
+
+    fn tracing() -> Option<&'static Provider> {
+        Some(&trace::PROVIDER)
     }
 
     #[inline(never)]

@@ -25,6 +25,7 @@ use crate::{
     dispatch::status,
     memory::Registration,
     secured::{Secured, SecuredRanges},
+    trace,
 };
 
 /// What a file knows by handle.
@@ -152,6 +153,7 @@ impl File {
         mappings: Option<Mappings>,
     ) -> Result<Handle, Error> {
         let pieces = u32::try_from(registration.count()).map_err(|_| Error::NoMemory)?;
+        let (kind, length) = (registration.kind.value(), registration.length());
         let mut new = Removed {
             mappings,
             registration,
@@ -164,7 +166,10 @@ impl File {
             }
             // Another request may have taken the room that was made; then there is another try.
             match tables.insert(new) {
-                Ok(handle) => return Ok(handle),
+                Ok(handle) => {
+                    trace::registered(kind, length, pieces);
+                    return Ok(handle);
+                }
                 Err(back) => new = back,
             }
         }
@@ -233,6 +238,7 @@ impl File {
             .lock()
             .remove(handle)
             .ok_or(Error::UnknownHandle)?;
+        trace::released(&removed.registration);
         drop(removed);
         self.device.statistics().count_released();
         Ok(())
@@ -264,9 +270,10 @@ impl File {
         self.unsecure_all();
         loop {
             let removed = self.tables.lock().remove_any();
-            if removed.is_none() {
+            let Some(removed) = removed else {
                 return;
-            }
+            };
+            trace::released(&removed.registration);
             drop(removed);
             self.device.statistics().count_released();
         }
@@ -328,6 +335,7 @@ impl Device {
     /// Counts a failure, and gives its status.
     pub(crate) fn fail(&self, error: Error) -> Status {
         self.statistics().count_failure(error);
+        trace::failed(error);
         status(error)
     }
 }

@@ -11,6 +11,7 @@
 //! | `dispatch` | control codes: from bytes to a handler and back, a file per family |
 //! | `memory` | what a registration is, and where its memory comes from |
 //! | `secured` | which ranges of the opener's own memory a file has secured |
+//! | `trace` | the events for those who watch it |
 //!
 //! There is no `unsafe` here: everything that touches the kernel is in `wdm`. Nothing here panics.
 
@@ -27,6 +28,7 @@ mod driver;
 mod file;
 mod memory;
 mod secured;
+mod trace;
 
 use wdk_alloc::WdkAllocator;
 

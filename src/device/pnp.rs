@@ -9,12 +9,12 @@ use wdm::{
 };
 
 use super::{Device, Hardware, Phase};
-use crate::{driver::Files, file::File};
+use crate::{driver::Files, file::File, trace};
 
 /// Answers a Plug and Play request.
 pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Completed {
     match request.minor() {
-        Minor::StartDevice => request.after_lower(|| device.start()),
+        Minor::StartDevice => request.after_lower(|| trace::started(device.start())),
         Minor::QueryStopDevice => agree_if(request, device.query(Phase::StopPending)),
         Minor::QueryRemoveDevice => agree_if(request, device.query(Phase::RemovePending)),
         Minor::CancelStopDevice | Minor::CancelRemoveDevice => request.after_lower(|| {
@@ -23,14 +23,17 @@ pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Co
         }),
         Minor::StopDevice => {
             device.clear_away(files, Phase::Stopped);
+            trace::stopped(device);
             request.succeed()
         }
         Minor::SurpriseRemoval => {
+            trace::surprise_removed(device);
             device.leave(files);
             request.succeed()
         }
         Minor::RemoveDevice => {
             device.leave(files);
+            trace::removed(device);
             request.finish_removal()
         }
         Minor::Other(_) => request.pass_down(),

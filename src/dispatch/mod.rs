@@ -17,7 +17,7 @@ mod transfer;
 use sanproxy_abi::{Error, Request, wire::Message};
 use wdm::{control::Control, irp::Completed, pool::Shared, status::Status};
 
-use crate::{device::Using, file::File};
+use crate::{device::Using, file::File, trace};
 
 /// Room for the longest input and a bit: so one that is too long is seen to be.
 const INPUT_ROOM: usize = 72;
@@ -89,6 +89,7 @@ fn reply<T: Message>(
 }
 
 fn fail(file: &File, control: Control, error: Error) -> Completed {
+    trace::limited(file, error);
     let status = file.device().fail(error);
     control.complete(Err(status))
 }

@@ -11,4 +11,6 @@ pub mod scene;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod stage;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod trace;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod wire;

@@ -66,6 +66,9 @@ enum Command {
         /// Print JSON for programs
         #[arg(long)]
         json: bool,
+        /// Listen to the driver's events, and print them
+        #[arg(long)]
+        trace: bool,
     },
     /// Check format and lints of everything, for this host and for the driver's target
     Check,
@@ -76,7 +79,7 @@ enum Command {
 /// The embedded NT host runs the driver's machine code, and maps memory as Linux does.
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod demo {
-    pub(crate) fn run(_json: bool) -> anyhow::Result<std::process::ExitCode> {
+    pub(crate) fn run(_json: bool, _trace: bool) -> anyhow::Result<std::process::ExitCode> {
         anyhow::bail!("the embedded NT host runs on Linux on x86-64 only")
     }
 }
@@ -101,7 +104,7 @@ fn main() -> ExitCode {
             println!("{}", folder.display());
             ExitCode::SUCCESS
         }),
-        Command::Demo { json } => demo::run(json),
+        Command::Demo { json, trace } => demo::run(json, trace),
         Command::Check => check::run().map(|()| ExitCode::SUCCESS),
         Command::Test => test::run(),
     };

@@ -59,6 +59,7 @@ mod sync;
 #[cfg(test)]
 mod testbed;
 mod thread;
+mod trace_logging;
 
 pub use call::Stopped;
 pub use device::Device;
@@ -74,6 +75,7 @@ pub use nt_machine::Protection;
 pub use process::{Process, SecureMemoryCacheCallback, Thread};
 pub use registry::RegistryValue;
 pub use status::NtStatus;
+pub use trace_logging::{DecodeError, TraceEvent, TraceField, TraceValue};
 
 /// Addresses below are a process's own; what the kernel hands out lies above.
 pub const USER_LIMIT: u64 = 0x2000_0000_0000;

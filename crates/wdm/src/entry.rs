@@ -25,6 +25,7 @@ use crate::{
     process,
     remove_lock::Held,
     status::Status,
+    trace::Provider,
 };
 
 const CREATE: u8 = 0x00;
@@ -48,6 +49,12 @@ pub trait Driver: Anchor + Sized + Send + Sync + 'static {
     ///
     /// Any; then the driver is not loaded.
     fn load() -> Result<Self, Status>;
+
+    /// Who writes the driver's events, if it has any.
+    #[must_use]
+    fn tracing() -> Option<&'static Provider> {
+        None
+    }
 
     /// Makes the state of a device that has been found.
     ///
@@ -199,6 +206,10 @@ pub unsafe fn load<D: Driver>(driver: *mut DRIVER_OBJECT) -> NTSTATUS {
         unsafe { D::slot().empty() };
         return status.0;
     }
+    if let Some(provider) = D::tracing() {
+        // SAFETY: undone in `unload`.
+        unsafe { provider.register() };
+    }
     // SAFETY: the driver object is ours to fill in, here and below.
     let extension = unsafe { layout::DRIVER_EXTENSION.get(driver) };
     if let Some(extension) = NonNull::new(extension) {
@@ -219,6 +230,10 @@ unsafe extern "C" fn unload<D: Driver>(_driver: *mut DRIVER_OBJECT) {
     process::unwatch(process_notify::<D>);
     // SAFETY: there is no device any more, and the process callback is gone.
     unsafe { D::slot().empty() };
+    if let Some(provider) = D::tracing() {
+        // SAFETY: nothing of the driver runs any more but this.
+        unsafe { provider.unregister() };
+    }
 }
 
 /// # Safety

@@ -13,6 +13,7 @@
 //! | [`process`] | referenced processes, running inside one, and noticing the end of one |
 //! | [`pool`], [`list`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
+//! | [`trace`] | events for those who watch the driver at work |
 //! | [`user_mapping`] | showing such memory to a process |
 //! | [`secured_range`] | keeping a process from freeing its own memory unnoticed |
 //! | [`locked_pages`] | a process's own memory, for a device |
@@ -51,4 +52,5 @@ pub mod rundown;
 pub mod salt;
 pub mod secured_range;
 pub mod status;
+pub mod trace;
 pub mod user_mapping;

@@ -3,6 +3,7 @@
 mod memory;
 mod report;
 mod story;
+mod timeline;
 
 use std::process::ExitCode;
 
@@ -11,9 +12,9 @@ use anyhow::Result;
 use crate::build;
 
 /// Builds the driver, runs the story, and prints it for a person or for a program.
-pub(crate) fn run(json: bool) -> Result<ExitCode> {
+pub(crate) fn run(json: bool, trace: bool) -> Result<ExitCode> {
     let image = build::run()?;
-    let report = story::tell(&image, !json);
+    let report = story::tell(&image, !json, trace);
     if json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {

@@ -3,6 +3,8 @@
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 use serde::Serialize;
 
+use super::timeline::Moment;
+
 /// Everything that was seen.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
@@ -16,6 +18,9 @@ pub(crate) struct Report {
     pub(crate) registrations: Vec<Row>,
     /// Kernel calls of the driver over its whole life, by routine.
     pub(crate) kernel_calls: std::collections::BTreeMap<String, u64>,
+    /// The driver's events, if somebody listened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeline: Option<Vec<Moment>>,
     /// What the judge found.
     pub(crate) verdict: Option<nt_host::Report>,
 }
@@ -68,6 +73,12 @@ impl Report {
     /// Prints the table of registrations and the verdict; the steps have been printed as they happened.
     pub(crate) fn print(&self) {
         println!("\nRegistrations\n{}", self.table());
+        for moment in self.timeline.iter().flatten().enumerate() {
+            if moment.0 == 0 {
+                println!("\nEvents of the driver");
+            }
+            println!("{}", moment.1);
+        }
         let calls: u64 = self.kernel_calls.values().sum();
         println!(
             "\nKernel calls over the driver's life: {calls} of {} routines",

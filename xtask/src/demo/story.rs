@@ -14,13 +14,16 @@ use sanproxy_tests::{
 use super::{
     memory::{self, HostRegistration, WISHES},
     report::{Report, Row, Step, bytes},
+    timeline,
 };
 
-/// Runs the story with the image at `image`; with `live`, prints each step as it ends.
-pub(crate) fn tell(image: &Path, live: bool) -> Report {
+/// Runs the story with the image at `image`; with `live`, prints each step as it ends;
+/// with `trace`, listens to the driver's events.
+pub(crate) fn tell(image: &Path, live: bool, trace: bool) -> Report {
     let mut teller = Teller {
         report: Report::default(),
         live,
+        trace,
     };
     if let Err(error) = run(&mut teller, image) {
         teller.report.error = Some(format!("{error:#}"));
@@ -38,6 +41,7 @@ pub(crate) fn tell(image: &Path, live: bool) -> Report {
 struct Teller {
     report: Report,
     live: bool,
+    trace: bool,
 }
 
 impl Teller {
@@ -64,9 +68,10 @@ impl Teller {
 }
 
 fn run(teller: &mut Teller, image: &Path) -> Result<()> {
+    let listen = teller.trace;
     let stage = teller.step(
         "Boot the embedded host, load the driver, start its device",
-        |seen| start(image, seen),
+        |seen| start(image, listen, seen),
     )?;
     let nic = stage.device.bus_master();
     let (process, provider) = teller.step(
@@ -120,7 +125,7 @@ fn run(teller: &mut Teller, image: &Path) -> Result<()> {
     finish(teller, stage)
 }
 
-fn start(image: &Path, seen: &mut Vec<String>) -> Result<Stage> {
+fn start(image: &Path, listen: bool, seen: &mut Vec<String>) -> Result<Stage> {
     let file = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
     let machine = MachineConfig::without_low_memory();
     let dma = DmaConfig {
@@ -134,6 +139,9 @@ fn start(image: &Path, seen: &mut Vec<String>) -> Result<Stage> {
         bytes(64 << 30),
         host.machine().nodes()
     ));
+    if listen {
+        timeline::listen(&host)?;
+    }
     let driver = host.load("sanproxy", &file)?;
     seen.push(format!(
         "sanproxy.sys, {} bytes, loaded; DriverEntry succeeded",
@@ -294,6 +302,9 @@ fn finish(teller: &mut Teller, stage: Stage) -> Result<()> {
         .into_iter()
         .map(|(name, count)| (name.to_string(), count))
         .collect();
+    if teller.trace {
+        teller.report.timeline = Some(timeline::of(&host)?);
+    }
     teller.report.verdict = Some(host.report());
     verdict.map(drop)
 }

@@ -38,6 +38,16 @@ impl Guid {
         }
     }
 
+    /// As it lies in memory.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..4].copy_from_slice(&self.data1.to_le_bytes());
+        bytes[4..6].copy_from_slice(&self.data2.to_le_bytes());
+        bytes[6..8].copy_from_slice(&self.data3.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.data4);
+        bytes
+    }
+
     /// From the driver's memory.
     pub(crate) fn at(address: u64) -> Self {
         Self {

@@ -65,6 +65,7 @@ pub(crate) fn load(mode: u32) -> (Arc<Host>, Result<Driver, HostError>) {
 pub(crate) fn load_into(host: Arc<Host>, mode: u32) -> (Arc<Host>, Result<Driver, HostError>) {
     let key = "\\Registry\\Machine\\System\\CurrentControlSet\\Services\\test";
     host.set_registry_value(key, "Mode", &RegistryValue::Dword(mode));
+    host.enable_provider(INTERFACE, 0, u64::MAX).unwrap();
     let driver = host.load("test", file());
     (host, driver)
 }

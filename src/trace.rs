@@ -1,0 +1,109 @@
+//! The events that the driver writes for those who trace it: docs/tracing.md lists them.
+//!
+//! An event says what kind of thing happened and how much of it: kinds, lengths, counts, statuses,
+//! and causes by the numbers of [`Error`]. It never says where: no address of any kind, no handle,
+//! nothing that a program passed.
+
+use sanproxy_abi::Error;
+use wdm::{status::Status, trace_event, trace_provider};
+
+use crate::{device::Device, dispatch::status, file::File, memory::Registration};
+
+trace_provider! {
+    /// Its identifier is made from its name in the way that all such tools know.
+    pub(crate) static PROVIDER = "SanProxy", 0x4b09_43a8_b618_5b3c_946c_d0ac_136d_85fb;
+}
+
+trace_event! {
+    PROVIDER:
+    fn start = "Start", Information, { "Status" status: Status }
+}
+
+trace_event! {
+    PROVIDER:
+    fn stop = "Stop", Information, { "Registered" registered: u64, "Released" released: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn remove = "Remove", Information, { "Registered" registered: u64, "Released" released: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn surprise = "SurpriseRemoval", Warning, { "Registrations" registrations: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn register = "Register", Verbose, { "Kind" kind: u32, "Length" length: u64, "Pieces" pieces: u32 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn release = "Release", Verbose, { "Kind" kind: u32, "Length" length: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn failure = "Failure", Warning, { "Cause" cause: u32, "Status" status: Status }
+}
+
+trace_event! {
+    PROVIDER:
+    fn quota_exceeded = "Quota", Warning, {
+        "Cause" cause: u32,
+        "FileBytes" file_bytes: u64,
+        "FileRegistrations" file_registrations: u64,
+        "DeviceBytes" device_bytes: u64,
+        "DeviceRegistrations" device_registrations: u64,
+    }
+}
+
+/// A start of the device came to `result`.
+pub(crate) fn started(result: Result<(), Status>) -> Result<(), Status> {
+    start(result.err().unwrap_or(Status::SUCCESS));
+    result
+}
+
+/// The device has been stopped.
+pub(crate) fn stopped(device: &Device) {
+    stop(device.statistics().made(), device.statistics().released());
+}
+
+/// The device has gone by surprise; its registrations are about to go.
+pub(crate) fn surprise_removed(device: &Device) {
+    surprise(device.quota().usage().count);
+}
+
+/// The device has been removed.
+pub(crate) fn removed(device: &Device) {
+    remove(device.statistics().made(), device.statistics().released());
+}
+
+/// Memory has been registered.
+pub(crate) fn registered(kind: u32, length: u64, pieces: u32) {
+    register(kind, length, pieces);
+}
+
+/// A registration is released.
+pub(crate) fn released(registration: &Registration) {
+    release(registration.kind.value(), registration.length());
+}
+
+/// A request failed.
+pub(crate) fn failed(error: Error) {
+    failure(cause(error), status(error));
+}
+
+/// A request of a file failed: if for a quota, how much of it is used.
+pub(crate) fn limited(file: &File, error: Error) {
+    if matches!(error, Error::FileQuota | Error::DeviceQuota) {
+        let (own, all) = (file.quota().usage(), file.device().quota().usage());
+        quota_exceeded(cause(error), own.bytes, own.count, all.bytes, all.count);
+    }
+}
+
+fn cause(error: Error) -> u32 {
+    u32::try_from(error.index()).unwrap_or(u32::MAX)
+}
