@@ -80,6 +80,7 @@ pub struct Provider {
 impl Provider {
     /// A provider by the digits of its identifier, with what [`traits`] made.
     #[must_use]
+    #[expect(clippy::many_single_char_names, reason = "bytes that have no names")]
     pub const fn new(id: u128, traits: &'static [u8]) -> Self {
         let [a, b, c, d, e, f, g, h, rest @ ..] = id.to_be_bytes();
         Self {
