@@ -317,6 +317,7 @@ impl File {
             match freed {
                 None => return,
                 Some(Freed::Registration(removed)) => {
+                    trace::released(&removed.registration);
                     drop(removed);
                     self.device.statistics().count_released();
                 }
