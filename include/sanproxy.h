@@ -48,6 +48,12 @@
 #define SANPROXY_LARGEST_ALIGNMENT 0x40000000u
 /* The highest device address of low memory. */
 #define SANPROXY_LOW_MEMORY_HIGHEST 0xFFFFFFFFu
+/* The longest message between two files in bytes. */
+#define SANPROXY_LONGEST_MESSAGE 0x10000u
+/* How many messages are kept for a receiver that has not asked for them yet. */
+#define SANPROXY_MESSAGES_PER_QUEUE 0x40u
+/* How many send requests, and how many receive requests, one file can have waiting. */
+#define SANPROXY_WAITING_REQUESTS 0x40u
 
 /* ---- The device interface class ---- */
 
@@ -148,6 +154,47 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_ACCESS_WRITE 2u
 /* Both. */
 #define SANPROXY_ACCESS_READ_WRITE 3u
+
+/* ---- EventKind ---- */
+
+/* Kinds of events: bit n of a reply's mask stands for the n-th counter. Several can come at once. */
+
+/* Registrations of this file were released because the device was stopped or removed. */
+#define SANPROXY_EVENT_INVALIDATED 1u
+/* The device was stopped, to be started again. */
+#define SANPROXY_EVENT_DEVICE_STOPPED 2u
+/* The device was started again. */
+#define SANPROXY_EVENT_DEVICE_STARTED 4u
+/* The device was removed. */
+#define SANPROXY_EVENT_DEVICE_REMOVED 8u
+/* The file has come to 90 % of what it may have registered, in bytes or registrations. */
+#define SANPROXY_EVENT_FILE_QUOTA 16u
+/* All files together have come to 90 % of what the device may have. */
+#define SANPROXY_EVENT_DEVICE_QUOTA 32u
+/* The endpoint that this file named has named this file: they are connected. */
+#define SANPROXY_EVENT_CONNECTED 64u
+/* The connection, or the endpoint that this file named, is gone. */
+#define SANPROXY_EVENT_DISCONNECTED 128u
+
+/* ---- ConnectionState ---- */
+
+/* What a file is to another one. */
+
+/* It has named nobody. */
+#define SANPROXY_CONNECTION_IDLE 0u
+/* It has named an endpoint that has not named it yet. */
+#define SANPROXY_CONNECTION_WAITING 1u
+/* Both have named each other: messages can be sent. */
+#define SANPROXY_CONNECTION_CONNECTED 2u
+
+/* ---- ExchangeFlag ---- */
+
+/* Flags of an exchange request, or-ed together. Undefined bits are zero. */
+
+/* If the message cannot be taken at once, the request fails instead of waiting. It still
+ * waits for the message that it receives.
+ */
+#define SANPROXY_EXCHANGE_DONT_WAIT 1u
 
 /* Begins every request and every reply. */
 typedef struct SANPROXY_HEADER {
@@ -591,9 +638,83 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_highest, offsetof(
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved) == 48);
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved_end, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved_end) == 52);
 
+/* What has happened since the last such reply. */
+typedef struct SANPROXY_EVENTS_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The kinds of events (SANPROXY_EVENT_...). */
+    uint32_t kinds;
+    /* Zero. */
+    uint32_t reserved;
+    /* How many of each kind, by the number of its bit. */
+    uint64_t counts[8];
+    /* How many of these events came while one of their kind was waiting to be told already. */
+    uint64_t coalesced;
+} SANPROXY_EVENTS_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_EVENTS_OUTPUT, sizeof(SANPROXY_EVENTS_OUTPUT) == 88);
+SANPROXY_ASSERT(offset_of_SANPROXY_EVENTS_OUTPUT_header, offsetof(SANPROXY_EVENTS_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_EVENTS_OUTPUT_kinds, offsetof(SANPROXY_EVENTS_OUTPUT, kinds) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_EVENTS_OUTPUT_reserved, offsetof(SANPROXY_EVENTS_OUTPUT, reserved) == 12);
+SANPROXY_ASSERT(offset_of_SANPROXY_EVENTS_OUTPUT_counts, offsetof(SANPROXY_EVENTS_OUTPUT, counts) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_EVENTS_OUTPUT_coalesced, offsetof(SANPROXY_EVENTS_OUTPUT, coalesced) == 80);
+
+/* Begins the input of an exchange; the message follows. */
+typedef struct SANPROXY_EXCHANGE_INPUT {
+    /* Size and version of this struct, without the message. */
+    SANPROXY_HEADER header;
+    /* Flags (SANPROXY_EXCHANGE_...). */
+    uint32_t flags;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_EXCHANGE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_EXCHANGE_INPUT, sizeof(SANPROXY_EXCHANGE_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_EXCHANGE_INPUT_header, offsetof(SANPROXY_EXCHANGE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_EXCHANGE_INPUT_flags, offsetof(SANPROXY_EXCHANGE_INPUT, flags) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_EXCHANGE_INPUT_reserved, offsetof(SANPROXY_EXCHANGE_INPUT, reserved) == 12);
+
+/* Names the endpoint that this file is to be connected with. They are connected as soon as
+ * both have named each other, and then no third one can come between.
+ */
+typedef struct SANPROXY_CONNECT_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The other file's endpoint; 0 only asks for this file's own. */
+    uint64_t endpoint;
+} SANPROXY_CONNECT_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_CONNECT_INPUT, sizeof(SANPROXY_CONNECT_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_INPUT_header, offsetof(SANPROXY_CONNECT_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_INPUT_endpoint, offsetof(SANPROXY_CONNECT_INPUT, endpoint) == 8);
+
+/* This file's own endpoint, for others to name, and what it is to the other one now. */
+typedef struct SANPROXY_CONNECT_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* This file's own endpoint. */
+    uint64_t own;
+    /* The state of the connection (SANPROXY_CONNECTION_...). */
+    uint32_t state;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_CONNECT_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_CONNECT_OUTPUT, sizeof(SANPROXY_CONNECT_OUTPUT) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_header, offsetof(SANPROXY_CONNECT_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_own, offsetof(SANPROXY_CONNECT_OUTPUT, own) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_state, offsetof(SANPROXY_CONNECT_OUTPUT, state) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_reserved, offsetof(SANPROXY_CONNECT_OUTPUT, reserved) == 20);
+
 /* ---- Control codes ---- */
 
-/* All need read and write access to the device, and all are METHOD_BUFFERED. */
+/* All need read and write access to the device, and all but one are METHOD_BUFFERED.
+ * That one, and read and write requests, move messages between two connected files: a
+ * message of 1 to SANPROXY_LONGEST_MESSAGE bytes is sent with a write request and received
+ * with a read request, or both with IOCTL_SANPROXY_EXCHANGE. Messages arrive whole, once
+ * and in order. SANPROXY_MESSAGES_PER_QUEUE are kept for a receiver, charged to the quota
+ * of the sender; a sender that finds them all taken waits, and can be cancelled.
+ */
 
 /* Which interface version the driver speaks.
  * Input: SANPROXY_HEADER.
@@ -655,6 +776,30 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved_end, offs
  */
 #define IOCTL_SANPROXY_UNSECURE 0x8A5AE024u
 
+/* Waits for events of this file and its device; at most one such request can be waiting.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_EVENTS_OUTPUT.
+ */
+#define IOCTL_SANPROXY_WAIT_EVENT 0x8A5AE028u
+
+/* Sends a message to the connected file and receives the next one from it.
+ * Input: SANPROXY_EXCHANGE_INPUT, then the message to send.
+ * Output: the message received.
+ */
+#define IOCTL_SANPROXY_EXCHANGE 0x8A5AE02Eu
+
+/* Names the endpoint that this file is to be connected with, or asks for its own.
+ * Input: SANPROXY_CONNECT_INPUT.
+ * Output: SANPROXY_CONNECT_OUTPUT.
+ */
+#define IOCTL_SANPROXY_CONNECT 0x8A5AE030u
+
+/* Ends the connection of this file, or takes the name back.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_DISCONNECT 0x8A5AE034u
+
 /* Makes the caller's own memory reachable for the device.
  * Input: SANPROXY_REGISTER_USER_BUFFER_INPUT.
  * Output: SANPROXY_REGISTER_OUTPUT.
@@ -682,6 +827,14 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SECURE, IOCTL_SANPROXY_SECURE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x808, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_UNSECURE, IOCTL_SANPROXY_UNSECURE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x809, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_WAIT_EVENT, IOCTL_SANPROXY_WAIT_EVENT ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80A, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_EXCHANGE, IOCTL_SANPROXY_EXCHANGE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80B, METHOD_OUT_DIRECT, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_CONNECT, IOCTL_SANPROXY_CONNECT ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80C, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_DISCONNECT, IOCTL_SANPROXY_DISCONNECT ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80D, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGISTER_USER_BUFFER ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x811, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
@@ -692,6 +845,10 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  *
  * STATUS_SUCCESS (0x00000000)
  *     The request was carried out.
+ * STATUS_DEVICE_BUSY (0x80000011)
+ *     A queue is full, or a request of that sort is waiting already.
+ *     - Another request waits for events on this file already; there can be one.
+ *     - The queue is full: of messages, if the request does not wait, or of requests that wait.
  * STATUS_INFO_LENGTH_MISMATCH (0xC0000004)
  *     The length of the input or output buffer is not the size of the struct.
  *     - The input is not exactly as long as the input struct of the control code.
@@ -715,6 +872,7 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  *     - The machine has no such NUMA node; the capabilities say which is the highest.
  *     - The offset and length reach beyond the registration, or the first piece is not there.
  *     - The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants.
+ *     - The message, or the room for one, is empty or longer than 64 KiB.
  * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
  *     The driver does not know the control code.
  *     - The control code is unknown; the known ones are listed in the header.
@@ -724,6 +882,9 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  * STATUS_ACCESS_DENIED (0xC0000022)
  *     Memory can be mapped only into the process that opened the file.
  *     - Mapping was asked from a process other than the one that opened the file.
+ * STATUS_BUFFER_TOO_SMALL (0xC0000023)
+ *     The message does not fit in the output buffer.
+ *     - The next message is longer than the room for it; it is kept.
  * STATUS_QUOTA_EXCEEDED (0xC0000044)
  *     A limit on bytes or registrations is reached.
  *     - The file would have more bytes or registrations than one file can have.
@@ -744,12 +905,24 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  * STATUS_NOT_SUPPORTED (0xC00000BB)
  *     The device does not offer this kind of memory.
  *     - The kind of memory is not offered by this device; its capabilities say which are.
+ * STATUS_CANCELLED (0xC0000120)
+ *     The request was cancelled: by the program, by the end of its thread, or by the last close.
  * STATUS_FILE_CLOSED (0xC0000128)
  *     The file is closed.
  *     - The last handle of the file is closed already.
+ * STATUS_CONNECTION_DISCONNECTED (0xC000020C)
+ *     The connection with the other file has ended.
+ *     - The connected file has ended the connection, or the device was stopped or removed.
  * STATUS_NOT_FOUND (0xC0000225)
- *     No registration of this file holds the address.
+ *     No registration of this file holds the address, or no file has the endpoint.
  *     - No registration of this file holds the device address.
+ *     - No other open file of this device has that endpoint.
+ * STATUS_CONNECTION_INVALID (0xC000023A)
+ *     There is no connection with another file.
+ *     - The file is not connected with another one.
+ * STATUS_CONNECTION_ACTIVE (0xC000023B)
+ *     There is a connection with another file already.
+ *     - The file is connected already; it has to disconnect first.
  *
  * A request that fails changes nothing, writes no output, and is counted.
  */
@@ -812,6 +985,22 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
 #define SANPROXY_FAILURE_ACCESS 26u
 /* The device cannot be given the pages themselves at addresses that lie as asked. */
 #define SANPROXY_FAILURE_OUT_OF_REACH 27u
+/* Another request waits for events on this file already; there can be one. */
+#define SANPROXY_FAILURE_WAIT_PENDING 28u
+/* The message, or the room for one, is empty or longer than 64 KiB. */
+#define SANPROXY_FAILURE_MESSAGE_LENGTH 29u
+/* The next message is longer than the room for it; it is kept. */
+#define SANPROXY_FAILURE_MESSAGE_TOO_LONG 30u
+/* The file is not connected with another one. */
+#define SANPROXY_FAILURE_NOT_CONNECTED 31u
+/* The connected file has ended the connection, or the device was stopped or removed. */
+#define SANPROXY_FAILURE_DISCONNECTED 32u
+/* The file is connected already; it has to disconnect first. */
+#define SANPROXY_FAILURE_ALREADY_CONNECTED 33u
+/* No other open file of this device has that endpoint. */
+#define SANPROXY_FAILURE_UNKNOWN_ENDPOINT 34u
+/* The queue is full: of messages, if the request does not wait, or of requests that wait. */
+#define SANPROXY_FAILURE_QUEUE_FULL 35u
 
 /* ---- What an administrator can set ---- */
 

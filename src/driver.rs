@@ -3,6 +3,7 @@
 use wdm::{
     control::Control,
     device::Objects,
+    direct::Transfer,
     entry::Driver,
     irp::Completed,
     list::{List, Node},
@@ -25,7 +26,7 @@ pub(crate) type Files = Mutex<List<Shared<File>>>;
 
 /// The driver.
 pub(crate) struct SanProxy {
-    files: Files,
+    files: Shared<Files>,
 }
 
 impl Driver for SanProxy {
@@ -34,7 +35,7 @@ impl Driver for SanProxy {
 
     fn load() -> Result<Self, Status> {
         Ok(Self {
-            files: Mutex::new(List::new()),
+            files: Shared::new(Mutex::new(List::new()))?,
         })
     }
 
@@ -44,7 +45,7 @@ impl Driver for SanProxy {
 
     #[inline(never)]
     fn add_device(&self, objects: Objects) -> Result<Shared<Device>, Status> {
-        Device::new(objects)
+        Device::new(objects, &self.files)
     }
 
     fn pnp(&self, device: &Shared<Device>, request: Pnp) -> Completed {
@@ -61,6 +62,10 @@ impl Driver for SanProxy {
 
     fn control(&self, file: &Shared<File>, request: Control) -> Completed {
         dispatch::answer(file, request)
+    }
+
+    fn transfer(&self, file: &Shared<File>, request: Transfer) -> Completed {
+        dispatch::transfer(file, request)
     }
 
     fn late(&self, file: &Shared<File>, request: Control) -> Completed {

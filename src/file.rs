@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::vec::Vec;
 
-use sanproxy_abi::{Error, wire::Handle};
+use sanproxy_abi::{Error, EventKind, wire::Handle};
 use sanproxy_registry::{Chunk, HandleTable, IntervalMap, Quota};
 use wdm::{
     mutex::Mutex,
@@ -21,9 +21,11 @@ use wdm::{
 };
 
 use crate::{
-    device::{Debt, Device},
+    device::{Debt, Device, ExtraDebt},
     dispatch::status,
+    mailbox::Mailbox,
     memory::Registration,
+    messages::{self, Endpoint},
     secured::{Secured, SecuredRanges},
     trace,
 };
@@ -86,6 +88,8 @@ pub(crate) struct File {
     gate: Rundown,
     swept: AtomicBool,
     quota: Shared<Quota>,
+    mailbox: Mailbox,
+    endpoint: Endpoint,
     tables: Mutex<Tables>,
     secured: SecuredRanges,
 }
@@ -103,6 +107,8 @@ impl File {
             gate: Rundown::new()?,
             swept: AtomicBool::new(false),
             quota: Shared::new(Quota::new(using.hardware.settings.file))?,
+            mailbox: Mailbox::new()?,
+            endpoint: Endpoint::new(),
             tables: Mutex::new(tables),
             secured,
         })
@@ -116,6 +122,16 @@ impl File {
     /// What it has registered, and may.
     pub(crate) fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// Its events.
+    pub(crate) const fn mailbox(&self) -> &Mailbox {
+        &self.mailbox
+    }
+
+    /// What it is to another file.
+    pub(crate) const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Whether it is an open of that device.
@@ -133,7 +149,31 @@ impl File {
         if self.tables.lock().closed {
             return Err(Error::FileClosed);
         }
-        self.device.charge(&self.quota, bytes)
+        let debt = self.device.charge(&self.quota, bytes);
+        self.tell_of_quotas();
+        debt
+    }
+
+    /// Charges a message to the file and the device.
+    pub(crate) fn charge_message(&self, bytes: u64) -> Result<ExtraDebt, Error> {
+        if self.tables.lock().closed {
+            return Err(Error::FileClosed);
+        }
+        let debt = self.device.charge_message(&self.quota, bytes);
+        self.tell_of_quotas();
+        debt
+    }
+
+    /// Tells of quotas that have become nearly used up.
+    fn tell_of_quotas(&self) {
+        let own = self.quota.take_crossings();
+        if own > 0 {
+            self.mailbox.post(EventKind::FileQuota, own);
+        }
+        let all = self.device.quota().take_crossings();
+        if all > 0 {
+            self.device.announce(EventKind::DeviceQuota, all);
+        }
     }
 
     /// The process that opened the file, if it is the current one and not about to end: then what
@@ -257,25 +297,31 @@ impl File {
         Ok(())
     }
 
-    fn unsecure_all(&self) {
+    /// Unsecures all ranges, and gives their number.
+    fn unsecure_all(&self) -> u64 {
+        let mut released = 0_u64;
         while let Some(secured) = self.secured.remove_any() {
             drop(secured);
             self.device.statistics().count_released();
+            released = released.saturating_add(1);
         }
+        released
     }
 
-    /// Releases all registrations. Its device is being used, or cleared away by the caller.
-    pub(crate) fn release_all(&self) {
+    /// Releases all registrations, and gives their number. Its device is being used, or cleared away
+    /// by the caller.
+    pub(crate) fn release_all(&self) -> u64 {
         let _inside = self.gate.enter_or_wait();
-        self.unsecure_all();
+        let mut released = self.unsecure_all();
         loop {
             let removed = self.tables.lock().remove_any();
             let Some(removed) = removed else {
-                return;
+                return released;
             };
             trace::released(&removed.registration);
             drop(removed);
             self.device.statistics().count_released();
+            released = released.saturating_add(1);
         }
     }
 
@@ -284,6 +330,8 @@ impl File {
         let _held = self.device.hold();
         self.tables.lock().closed = true;
         self.secured.close();
+        messages::leave(self, true);
+        self.mailbox.close(Error::FileClosed);
         let _inside = self.gate.enter_or_wait();
         self.unsecure_all();
         self.free_process();

@@ -9,6 +9,8 @@
 //! | `device` | a device: Plug and Play, its parameters, what it holds while it is started |
 //! | `file` | an open of a device: its registrations, and in which process they are mapped |
 //! | `dispatch` | control codes: from bytes to a handler and back, a file per family |
+//! | `mailbox` | events of a file, and the request that waits for them |
+//! | `messages` | messages between two files: endpoints, connections, requests that wait |
 //! | `memory` | what a registration is, and where its memory comes from |
 //! | `secured` | which ranges of the opener's own memory a file has secured |
 //! | `trace` | the events for those who watch it |
@@ -26,7 +28,9 @@ mod device;
 mod dispatch;
 mod driver;
 mod file;
+mod mailbox;
 mod memory;
+mod messages;
 mod secured;
 mod trace;
 

@@ -364,8 +364,10 @@ fn every_wrong_length_is_refused() {
     let (stage, file) = started();
     let lengths = (0..=96).chain([455, 457, 799, 801, 4095, 4096, 4097, 65536]);
     for length in lengths {
-        for code in &CODES {
-            let (input, output) = (code.input.size, code.output.size);
+        for code in CODES {
+            // A message has no one length: tests/messages.rs.
+            let Some(output) = code.output else { continue };
+            let (input, output) = (code.input.size, output.size);
             if length != input {
                 let reply = send(&file, code.code.value(), &vec![0; length], output);
                 assert_eq!(

@@ -60,10 +60,11 @@ fn use_device(host: &Arc<Host>, device: &Device) -> Result<(), StageError> {
         all.into_iter().try_for_each(Registration::release)
     });
     let secured = secure(&process, &provider);
+    let talked = talk(&process, &provider);
     drop(provider);
     process.exit()?;
     moved?;
-    secured
+    secured.and(talked)
 }
 
 /// Secures memory of the process and ends that, twice at once.
@@ -74,6 +75,22 @@ fn secure(process: &Process, provider: &Provider<HostChannel>) -> Result<(), Sta
     reading.unsecure()?;
     drop(writing);
     Ok(())
+}
+
+/// Connects with another file, sends both ways, and hears of it.
+fn talk(process: &Process, one: &Provider<HostChannel>) -> Result<(), StageError> {
+    let file = process.open(&INTERFACE)?;
+    let other = Provider::open(HostChannel::new(process.clone(), file))?;
+    one.connect(other.endpoint()?.own)?;
+    other.connect(one.endpoint()?.own)?;
+    let mut room = [0; 64];
+    one.send(b"a message")?;
+    other.receive(&mut room)?;
+    one.send(b"another")?;
+    other.exchange(b"its answer", &mut room)?;
+    one.receive(&mut room)?;
+    one.wait_event()?;
+    Ok(other.disconnect()?)
 }
 
 /// A failure of the system may fail requests; it must not stop the system, break a rule or lose anything.

@@ -270,9 +270,15 @@ fn c_and_rust_see_the_same_sizes_offsets_and_numbers() -> Outcome {
 fn header_names_the_structs_of_every_code() {
     let text = sanproxy_header::render();
     for (code, constant) in CODES.iter().zip(ControlCode::ENUMERATION.constants) {
-        let (input, output) = (code.input.c_name, code.output.c_name);
+        let input = code.input.c_name;
+        let structs = match code.output {
+            Some(output) => format!(" * Input: {input}.\n * Output: {}.\n", output.c_name),
+            None => format!(
+                " * Input: {input}, then the message to send.\n * Output: the message received.\n"
+            ),
+        };
         let expected = format!(
-            " * Input: {input}.\n * Output: {output}.\n */\n#define {} {:#X}u\n",
+            "{structs} */\n#define {} {:#X}u\n",
             constant.c_name, constant.value
         );
         assert!(text.contains(&expected), "{expected}");

@@ -4,7 +4,7 @@
 
 use nt_host::{Control, DmaConfig, File, Mode, NtStatus, RegistryValue};
 use sanproxy_abi::{
-    CODES, ControlCode, Status,
+    CODES, Code, ControlCode, Status,
     wire::{
         CapabilitiesOutput, Handle, Header, LookupInput, LookupOutput, PieceIndex,
         QueryRegistrationInput, QueryRegistrationOutput, RegisterInput, RegisterOutput, Reserved,
@@ -46,23 +46,23 @@ fn device_has_no_name_to_open_it_by() {
 }
 
 #[test]
-fn read_is_invalid_device_request() {
+fn read_without_a_connection_is_refused() {
     let (stage, file) = started();
     let result = file.read(&mut [0; 64], 0).expect("the driver answers");
     assert_eq!(
         (result.status, result.information),
-        (NtStatus(Status::INVALID_DEVICE_REQUEST.0), 0)
+        (NtStatus(Status::CONNECTION_INVALID.0), 0)
     );
     finish(stage, file);
 }
 
 #[test]
-fn write_is_invalid_device_request() {
+fn write_without_a_connection_is_refused() {
     let (stage, file) = started();
     let result = file.write(&[0; 64], 0).expect("the driver answers");
     assert_eq!(
         (result.status, result.information),
-        (NtStatus(Status::INVALID_DEVICE_REQUEST.0), 0)
+        (NtStatus(Status::CONNECTION_INVALID.0), 0)
     );
     finish(stage, file);
 }
@@ -71,7 +71,7 @@ fn write_is_invalid_device_request() {
 fn read_of_nothing_is_an_ordinary_rejection() {
     let (stage, file) = started();
     let result = file.read(&mut [], 0).expect("the driver answers");
-    assert_eq!(result.status, NtStatus(Status::INVALID_DEVICE_REQUEST.0));
+    assert_eq!(result.status, NtStatus(Status::INVALID_PARAMETER.0));
     finish(stage, file);
 }
 
@@ -90,8 +90,11 @@ fn in_both_modes(file: &File, code: u32, input: &[u8], output_length: usize) -> 
 #[test]
 fn kernel_mode_caller_gets_no_more_than_a_user_mode_caller() {
     let (stage, file) = started();
-    for code in &CODES {
-        let (input, output) = (code.input.size, code.output.size);
+    // A request that waits has no answer to compare.
+    let answered = |code: &&Code| code.code != ControlCode::WaitEvent;
+    for code in CODES.iter().filter(answered) {
+        let input = code.input.size;
+        let output = code.output.map_or(64, |output| output.size);
         // Good ones where a header is all it takes, and wrong ones of each.
         let good = Header {
             size: u32::try_from(input).expect("a small struct"),

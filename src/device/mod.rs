@@ -1,6 +1,7 @@
 //! A device: what is known of it from `AddDevice` to its removal.
 
 mod hardware;
+mod news;
 pub(crate) mod pnp;
 mod settings;
 
@@ -16,6 +17,7 @@ use wdm::{
 };
 
 pub(crate) use self::{hardware::Hardware, settings::Settings};
+use crate::driver::Files;
 
 /// What a registration owes to its file and its device.
 pub(crate) type Debt = Charge<Shared<Quota>, Shared<Quota>>;
@@ -61,6 +63,7 @@ struct State {
 /// A device.
 pub(crate) struct Device {
     objects: Shared<Objects>,
+    files: Shared<Files>,
     interface: Interface,
     state: Mutex<State>,
     quota: Shared<Quota>,
@@ -77,7 +80,7 @@ pub(crate) struct Using {
 
 impl Device {
     /// The state of a device just added.
-    pub(crate) fn new(objects: Objects) -> Result<Shared<Self>, Status> {
+    pub(crate) fn new(objects: Objects, files: &Shared<Files>) -> Result<Shared<Self>, Status> {
         let class = InterfaceClass {
             data1: INTERFACE_CLASS.data1,
             data2: INTERFACE_CLASS.data2,
@@ -93,12 +96,23 @@ impl Device {
         };
         let device = Self {
             objects: Shared::new(objects)?,
+            files: files.clone(),
             interface,
             state: Mutex::new(state),
             quota: Shared::new(Quota::new(Limits { bytes: 0, count: 0 }))?,
             statistics: Statistics::new(),
         };
         Ok(Shared::new(device)?)
+    }
+
+    /// The open files of all devices.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Whether it is removed, or its removal has begun.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state.lock().phase == Phase::Gone
     }
 
     /// What all its files together have registered, and may.
@@ -122,6 +136,16 @@ impl Device {
         let state = self.state.lock();
         state.check()?;
         Ok(Charge::new(file.clone(), self.quota.clone(), bytes)?)
+    }
+
+    /// Charges a message, if the device is still started; it does not keep the device from stopping.
+    pub(crate) fn charge_message(
+        &self,
+        file: &Shared<Quota>,
+        bytes: u64,
+    ) -> Result<ExtraDebt, Error> {
+        self.state.lock().check()?;
+        Ok(Surcharge::new(file.clone(), self.quota.clone(), bytes)?)
     }
 
     /// Keeps the hardware up as long as the result lives. If it is being cleared away, waits until

@@ -1,5 +1,6 @@
 //! Plug and Play: from one phase to the next, and what is given back on the way.
 
+use sanproxy_abi::EventKind;
 use wdm::{
     irp::Completed,
     pnp::{Minor, Pnp},
@@ -24,6 +25,7 @@ pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Co
         Minor::StopDevice => {
             device.clear_away(files, Phase::Stopped);
             trace::stopped(device);
+            device.announce(EventKind::DeviceStopped, 1);
             request.succeed()
         }
         Minor::SurpriseRemoval => {
@@ -62,6 +64,7 @@ impl Device {
         };
         // Freed when the lock is given back.
         drop(old);
+        self.announce(EventKind::DeviceStarted, 1);
         Ok(())
     }
 
@@ -91,6 +94,7 @@ impl Device {
     fn leave(&self, files: &Files) {
         self.interface.disable();
         self.clear_away(files, Phase::Gone);
+        self.announce_end();
     }
 
     /// Enters a phase without hardware: refuses new requests, waits for those under way, and gives
@@ -107,8 +111,10 @@ impl Device {
         gate.run_down(|| {
             // A file that has been emptied is not found again, so this ends.
             while let Some(file) = self.find_registrations(files) {
-                file.release_all();
+                let released = file.release_all();
+                file.mailbox().record(EventKind::Invalidated, released);
             }
+            self.end_connections();
             drop(hardware);
         });
     }

@@ -7,17 +7,24 @@
 //! | [`pieces`] | the pieces of a registration, and whose an address is |
 //! | [`transfer`] | moving bytes |
 //! | [`secure`] | securing memory of the caller's own |
+//! | [`messages`] | events; connecting, sending and receiving, also by read and write requests |
 
+mod messages;
 mod pieces;
 mod query;
 mod register;
 mod secure;
 mod transfer;
 
-use sanproxy_abi::{Error, Request, wire::Message};
-use wdm::{control::Control, irp::Completed, pool::Shared, status::Status};
+use sanproxy_abi::{ControlCode, Error, ExchangeRequest, Request, wire::Message};
+use wdm::{control::Control, direct::Transfer, irp::Completed, pool::Shared, status::Status};
 
-use crate::{device::Using, file::File, trace};
+use crate::{
+    device::Using,
+    file::File,
+    messages::{connect, disconnect},
+    trace,
+};
 
 /// Room for the longest input and a bit: so one that is too long is seen to be.
 const INPUT_ROOM: usize = 72;
@@ -31,11 +38,23 @@ pub(crate) const fn status(error: Error) -> Status {
 pub(crate) fn answer(file: &Shared<File>, control: Control) -> Completed {
     let mut room = [0; INPUT_ROOM];
     let request = parse(&control, &mut room);
+    if matches!(request, Ok(Request::WaitEvent)) {
+        return messages::wait(file, control);
+    }
     // Left only when the request is done with: so the device is not cleared away under it.
     let using = request.and_then(|request| Ok((request, file.device().enter()?)));
     match using {
         Ok((request, using)) => handle(file, control, request, &using),
         Err(error) => fail(file, control, error),
+    }
+}
+
+/// Answers a read or write request.
+pub(crate) fn transfer(file: &Shared<File>, transfer: Transfer) -> Completed {
+    // As for control requests. A request that waits does not keep the device.
+    match file.device().enter() {
+        Ok(_using) => messages::transfer(file, transfer),
+        Err(error) => transfer.fail(file.device().fail(error)),
     }
 }
 
@@ -47,8 +66,14 @@ pub(crate) fn refuse(file: &Shared<File>, control: Control) -> Completed {
 }
 
 fn parse(control: &Control, room: &mut [u8; INPUT_ROOM]) -> Result<Request, Error> {
-    let output_length = control.output_length();
-    Request::parse(control.code(), control.copy_input(room), output_length)
+    let (input_length, output_length) = (control.input_length(), control.output_length());
+    let input = control.copy_input(room);
+    if control.code() == ControlCode::Exchange.value() {
+        // Only its beginning is here: the rest is the message.
+        let request = ExchangeRequest::parse(input, input_length, output_length)?;
+        return Ok(Request::Exchange(request));
+    }
+    Request::parse(control.code(), input, output_length)
 }
 
 fn handle(file: &File, control: Control, request: Request, using: &Using) -> Completed {
@@ -70,6 +95,10 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         Request::RegisterUserBuffer(request) => reply(file, control, || {
             register::register_user_buffer(file, using, &request)
         }),
+        Request::WaitEvent => messages::wait(file, control),
+        Request::Exchange(request) => messages::exchange(file, control, request),
+        Request::Connect(peer) => reply(file, control, || connect(file, peer)),
+        Request::Disconnect => reply(file, control, || disconnect(file)),
     }
 }
 

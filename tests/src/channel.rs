@@ -1,6 +1,6 @@
 //! The provider library's way to a driver in the embedded host.
 
-use nt_host::{File, Process};
+use nt_host::{File, HostError, IoResult, Process};
 use sanproxy_abi::Status;
 use sanproxy_provider::{Channel, MemoryFault};
 
@@ -26,6 +26,18 @@ impl HostChannel {
     }
 }
 
+/// What a read or write request came to.
+fn moved(outcome: Result<IoResult, HostError>) -> Result<usize, Status> {
+    match outcome {
+        Ok(IoResult {
+            status,
+            information,
+        }) if status.is_success() => Ok(usize::try_from(information).unwrap_or(usize::MAX)),
+        Ok(IoResult { status, .. }) | Err(HostError::Status(status)) => Err(Status(status.0)),
+        Err(error) => panic!("the host does not go on: {error}"),
+    }
+}
+
 impl Channel for HostChannel {
     fn control(&self, code: u32, input: &[u8], output: &mut [u8]) -> Result<usize, Status> {
         let result = wire::control(&self.file, code, input, output);
@@ -35,6 +47,19 @@ impl Channel for HostChannel {
         }
         // More than the buffer can hold is a lie that the library has to notice.
         Ok(usize::try_from(result.information).unwrap_or(usize::MAX))
+    }
+
+    fn send(&self, message: &[u8]) -> Result<(), Status> {
+        moved(self.file.write(message, 0)).map(drop)
+    }
+
+    fn receive(&self, message: &mut [u8]) -> Result<usize, Status> {
+        moved(self.file.read(message, 0))
+    }
+
+    fn cancel(&self) {
+        // A stopped driver is in the report already.
+        drop(self.file.cancel_all());
     }
 
     fn read_memory(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryFault> {

@@ -222,6 +222,9 @@ pub const ENUMERATIONS: &[Enumeration] = &[
     Method::ENUMERATION,
     AddressKind::ENUMERATION,
     Access::ENUMERATION,
+    crate::EventKind::ENUMERATION,
+    crate::ConnectionState::ENUMERATION,
+    crate::ExchangeFlag::ENUMERATION,
 ];
 
 #[cfg(test)]

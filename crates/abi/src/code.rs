@@ -1,7 +1,8 @@
 //! Control codes and the interface class.
 //!
-//! Every code needs read and write access and is buffered, so the system copies both ways and the
-//! driver never touches a caller's pointer.
+//! Every code needs read and write access. All but one are buffered, so the system copies both ways;
+//! `EXCHANGE` has a direct output buffer, which the system locks. The driver never touches a caller's
+//! pointer.
 
 use crate::layout::{Struct, choice};
 use crate::wire;
@@ -12,13 +13,40 @@ pub const DEVICE_TYPE: u32 = 0x8A5A;
 pub const FIRST_FUNCTION: u32 = 0x800;
 /// The access in every control code: `FILE_READ_ACCESS | FILE_WRITE_ACCESS`.
 pub const ACCESS: u32 = 3;
-/// The transfer method in every control code: `METHOD_BUFFERED`.
-pub const TRANSFER_METHOD: u32 = 0;
+
+/// How the bytes of a request get to the driver and back: the transfer method in its control code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    /// `METHOD_BUFFERED`: input and output are exactly the structs of the code.
+    Buffered,
+    /// `METHOD_OUT_DIRECT`: a message follows the input struct, and output is a message.
+    OutDirect,
+}
+
+impl Transfer {
+    /// The number in the control code.
+    #[must_use]
+    pub const fn method(self) -> u32 {
+        match self {
+            Self::Buffered => 0,
+            Self::OutDirect => 2,
+        }
+    }
+
+    /// Its name in C.
+    #[must_use]
+    pub const fn c_name(self) -> &'static str {
+        match self {
+            Self::Buffered => "METHOD_BUFFERED",
+            Self::OutDirect => "METHOD_OUT_DIRECT",
+        }
+    }
+}
 
 /// The code of a function, as `CTL_CODE` makes it.
 #[must_use]
-pub const fn control_code(function: u32) -> u32 {
-    (DEVICE_TYPE << 16) | (ACCESS << 14) | (function << 2) | TRANSFER_METHOD
+pub const fn control_code(function: u32, transfer: Transfer) -> u32 {
+    (DEVICE_TYPE << 16) | (ACCESS << 14) | (function << 2) | transfer.method()
 }
 
 choice! {
@@ -44,6 +72,14 @@ choice! {
         Secure = 0x8A5A_E020 as "IOCTL_SANPROXY_SECURE",
         /// Ends the securing of a range.
         Unsecure = 0x8A5A_E024 as "IOCTL_SANPROXY_UNSECURE",
+        /// Waits for events of this file and its device; at most one such request can be waiting.
+        WaitEvent = 0x8A5A_E028 as "IOCTL_SANPROXY_WAIT_EVENT",
+        /// Sends a message to the connected file and receives the next one from it.
+        Exchange = 0x8A5A_E02E as "IOCTL_SANPROXY_EXCHANGE",
+        /// Names the endpoint that this file is to be connected with, or asks for its own.
+        Connect = 0x8A5A_E030 as "IOCTL_SANPROXY_CONNECT",
+        /// Ends the connection of this file, or takes the name back.
+        Disconnect = 0x8A5A_E034 as "IOCTL_SANPROXY_DISCONNECT",
         /// Makes the caller's own memory reachable for the device.
         RegisterUserBuffer = 0x8A5A_E044 as "IOCTL_SANPROXY_REGISTER_USER_BUFFER",
     }
@@ -56,91 +92,127 @@ pub struct Code {
     pub code: ControlCode,
     /// Its function number.
     pub function: u32,
-    /// What goes in: exactly this struct.
+    /// How the bytes get there and back.
+    pub transfer: Transfer,
+    /// What goes in: exactly this struct, or this struct and a message.
     pub input: Struct,
-    /// What comes out: exactly this struct.
-    pub output: Struct,
+    /// What comes out: exactly this struct, or, if there is none, a message.
+    pub output: Option<Struct>,
 }
 
-/// All control codes.
-pub const CODES: [Code; 11] = [
+const fn buffered(code: ControlCode, function: u32, input: Struct, output: Struct) -> Code {
     Code {
-        code: ControlCode::QueryInterface,
-        function: 0x800,
-        input: wire::Header::LAYOUT,
-        output: wire::InterfaceOutput::LAYOUT,
-    },
+        code,
+        function,
+        transfer: Transfer::Buffered,
+        input,
+        output: Some(output),
+    }
+}
+
+/// All control codes, in the order of their functions.
+pub const CODES: &[Code] = &[
+    buffered(
+        ControlCode::QueryInterface,
+        0x800,
+        wire::Header::LAYOUT,
+        wire::InterfaceOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::QueryCapabilities,
+        0x801,
+        wire::Header::LAYOUT,
+        wire::CapabilitiesOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Register,
+        0x802,
+        wire::RegisterInput::LAYOUT,
+        wire::RegisterOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::QueryRegistration,
+        0x803,
+        wire::QueryRegistrationInput::LAYOUT,
+        wire::QueryRegistrationOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Release,
+        0x804,
+        wire::ReleaseInput::LAYOUT,
+        wire::Header::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Statistics,
+        0x805,
+        wire::Header::LAYOUT,
+        wire::StatisticsOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Lookup,
+        0x806,
+        wire::LookupInput::LAYOUT,
+        wire::LookupOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Move,
+        0x807,
+        wire::MoveInput::LAYOUT,
+        wire::Header::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Secure,
+        0x808,
+        wire::SecureInput::LAYOUT,
+        wire::SecureOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Unsecure,
+        0x809,
+        wire::UnsecureInput::LAYOUT,
+        wire::Header::LAYOUT,
+    ),
+    buffered(
+        ControlCode::WaitEvent,
+        0x80A,
+        wire::Header::LAYOUT,
+        wire::EventsOutput::LAYOUT,
+    ),
     Code {
-        code: ControlCode::QueryCapabilities,
-        function: 0x801,
-        input: wire::Header::LAYOUT,
-        output: wire::CapabilitiesOutput::LAYOUT,
+        code: ControlCode::Exchange,
+        function: 0x80B,
+        transfer: Transfer::OutDirect,
+        input: wire::ExchangeInput::LAYOUT,
+        output: None,
     },
-    Code {
-        code: ControlCode::Register,
-        function: 0x802,
-        input: wire::RegisterInput::LAYOUT,
-        output: wire::RegisterOutput::LAYOUT,
-    },
-    Code {
-        code: ControlCode::QueryRegistration,
-        function: 0x803,
-        input: wire::QueryRegistrationInput::LAYOUT,
-        output: wire::QueryRegistrationOutput::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Release,
-        function: 0x804,
-        input: wire::ReleaseInput::LAYOUT,
-        output: wire::Header::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Statistics,
-        function: 0x805,
-        input: wire::Header::LAYOUT,
-        output: wire::StatisticsOutput::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Lookup,
-        function: 0x806,
-        input: wire::LookupInput::LAYOUT,
-        output: wire::LookupOutput::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Move,
-        function: 0x807,
-        input: wire::MoveInput::LAYOUT,
-        output: wire::Header::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Secure,
-        function: 0x808,
-        input: wire::SecureInput::LAYOUT,
-        output: wire::SecureOutput::LAYOUT,
-    },
-    Code {
-        code: ControlCode::Unsecure,
-        function: 0x809,
-        input: wire::UnsecureInput::LAYOUT,
-        output: wire::Header::LAYOUT,
-    },
-    Code {
-        code: ControlCode::RegisterUserBuffer,
-        function: 0x811,
-        input: wire::RegisterUserBufferInput::LAYOUT,
-        output: wire::RegisterOutput::LAYOUT,
-    },
+    buffered(
+        ControlCode::Connect,
+        0x80C,
+        wire::ConnectInput::LAYOUT,
+        wire::ConnectOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Disconnect,
+        0x80D,
+        wire::Header::LAYOUT,
+        wire::Header::LAYOUT,
+    ),
+    buffered(
+        ControlCode::RegisterUserBuffer,
+        0x811,
+        wire::RegisterUserBufferInput::LAYOUT,
+        wire::RegisterOutput::LAYOUT,
+    ),
 ];
 
 const _: () = {
-    let mut rest: &[Code] = &CODES;
-    let mut lowest = FIRST_FUNCTION;
+    let mut rest: &[Code] = CODES;
+    let mut function = FIRST_FUNCTION;
     while let [first, others @ ..] = rest {
-        assert!(first.function >= lowest);
-        assert!(first.code.value() == control_code(first.function));
+        assert!(first.function >= function);
+        assert!(first.code.value() == control_code(first.function, first.transfer));
         assert!((first.code.value() >> 14) & 3 == ACCESS);
-        assert!(first.code.value() & 3 == TRANSFER_METHOD);
-        lowest = first.function + 1;
+        function = first.function + 1;
         rest = others;
     }
     assert!(CODES.len() == ControlCode::ALL.len());

@@ -6,6 +6,7 @@
 //!
 //! * [`code`]: control codes and the interface class
 //! * [`choice`]: numbers with names: kinds, methods, cache types, flags
+//! * [`event`], [`exchange`]: what a program is told without asking, and messages between files
 //! * [`wire`]: the structs that cross the border, byte by byte
 //! * [`request`]: from bytes to checked requests
 //! * [`error`], [`status`]: what can be wrong, and the NTSTATUS that says so
@@ -22,6 +23,8 @@ pub mod layout;
 pub mod choice;
 pub mod code;
 pub mod error;
+pub mod event;
+pub mod exchange;
 pub mod parameter;
 pub mod request;
 pub mod status;
@@ -29,8 +32,13 @@ pub mod user_buffer;
 pub mod wire;
 
 pub use choice::{Access, AddressKind, CacheType, Kind, Kinds, Method, RegisterFlags};
-pub use code::{CODES, Code, ControlCode, Guid, INTERFACE_CLASS};
+pub use code::{CODES, Code, ControlCode, Guid, INTERFACE_CLASS, Transfer};
 pub use error::Error;
+pub use event::{ConnectionState, EVENT_KINDS, EventKind};
+pub use exchange::{
+    EXCHANGE_MESSAGE_OFFSET, ExchangeFlag, ExchangeRequest, LONGEST_MESSAGE, MESSAGES_PER_QUEUE,
+    WAITING_REQUESTS,
+};
 pub use parameter::{PARAMETERS, Parameter};
 pub use request::{
     Alignment, Boundary, Bounds, MoveRequest, Node, Pages, Place, QueryRegistrationRequest,

@@ -4,13 +4,13 @@
 //! the longest registration, and whether a handle is live.
 
 use crate::wire::{
-    self, ByteCount, Choice, DeviceAddress, Flags, Handle, Header, LookupInput, Message, MoveInput,
-    QueryRegistrationInput, RegisterInput, RegisterUserBufferInput, ReleaseInput, SecureInput,
-    UnsecureInput,
+    self, ByteCount, Choice, ConnectInput, DeviceAddress, EndpointId, Flags, Handle, Header,
+    LookupInput, Message, MoveInput, QueryRegistrationInput, RegisterInput,
+    RegisterUserBufferInput, ReleaseInput, SecureInput, UnsecureInput,
 };
 use crate::{
-    ANY_NODE, Access, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
-    PAGE_SIZE, RegisterFlags, RegisterUserBufferRequest, UserBytes,
+    ANY_NODE, Access, CacheType, ControlCode, Error, ExchangeRequest, Kind, LARGEST_ALIGNMENT,
+    LOW_MEMORY_HIGHEST, PAGE_SIZE, RegisterFlags, RegisterUserBufferRequest, UserBytes,
 };
 
 /// A length in whole pages: never zero, and its byte count never overflows.
@@ -385,6 +385,14 @@ pub enum Request {
     Secure(SecureRequest),
     /// Replied with [`Header`].
     Unsecure(Handle),
+    /// Replied with [`wire::EventsOutput`], when there is an event.
+    WaitEvent,
+    /// Replied with a message.
+    Exchange(ExchangeRequest),
+    /// Replied with [`wire::ConnectOutput`].
+    Connect(EndpointId),
+    /// Replied with [`Header`].
+    Disconnect,
     /// Replied with [`wire::RegisterOutput`].
     RegisterUserBuffer(RegisterUserBufferRequest),
 }
@@ -435,6 +443,19 @@ impl Request {
                 .map(Self::Secure),
             ControlCode::Unsecure => receive::<UnsecureInput, Header>(input, output_length)
                 .map(|input| Self::Unsecure(input.handle)),
+            ControlCode::WaitEvent => {
+                receive::<Header, wire::EventsOutput>(input, output_length).map(|_| Self::WaitEvent)
+            }
+            ControlCode::Exchange => {
+                ExchangeRequest::parse(input, input.len(), output_length).map(Self::Exchange)
+            }
+            ControlCode::Connect => {
+                receive::<ConnectInput, wire::ConnectOutput>(input, output_length)
+                    .map(|input| Self::Connect(input.endpoint))
+            }
+            ControlCode::Disconnect => {
+                receive::<Header, Header>(input, output_length).map(|_| Self::Disconnect)
+            }
             ControlCode::RegisterUserBuffer => {
                 receive::<RegisterUserBufferInput, wire::RegisterOutput>(input, output_length)
                     .and_then(RegisterUserBufferRequest::try_from)

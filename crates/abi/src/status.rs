@@ -21,6 +21,8 @@ macro_rules! statuses {
 statuses! {
     /// The request was carried out.
     SUCCESS = 0x0000_0000;
+    /// A queue is full, or a request of that sort is waiting already.
+    DEVICE_BUSY = 0x8000_0011;
     /// The length of the input or output buffer is not the size of the struct.
     INFO_LENGTH_MISMATCH = 0xC000_0004;
     /// The range is not memory of the calling process that may be used so.
@@ -35,6 +37,8 @@ statuses! {
     CONFLICTING_ADDRESSES = 0xC000_0018;
     /// Memory can be mapped only into the process that opened the file.
     ACCESS_DENIED = 0xC000_0022;
+    /// The message does not fit in the output buffer.
+    BUFFER_TOO_SMALL = 0xC000_0023;
     /// A limit on bytes or registrations is reached.
     QUOTA_EXCEEDED = 0xC000_0044;
     /// The device is being removed.
@@ -47,10 +51,18 @@ statuses! {
     DEVICE_NOT_READY = 0xC000_00A3;
     /// The device does not offer this kind of memory.
     NOT_SUPPORTED = 0xC000_00BB;
+    /// The request was cancelled: by the program, by the end of its thread, or by the last close.
+    CANCELLED = 0xC000_0120;
     /// The file is closed.
     FILE_CLOSED = 0xC000_0128;
-    /// No registration of this file holds the address.
+    /// The connection with the other file has ended.
+    CONNECTION_DISCONNECTED = 0xC000_020C;
+    /// No registration of this file holds the address, or no file has the endpoint.
     NOT_FOUND = 0xC000_0225;
+    /// There is no connection with another file.
+    CONNECTION_INVALID = 0xC000_023A;
+    /// There is a connection with another file already.
+    CONNECTION_ACTIVE = 0xC000_023B;
 }
 
 impl Status {

@@ -4,10 +4,13 @@
 //! a 32-bit caller's struct is the 64-bit caller's struct. What comes in holds no address to act
 //! on (C11): a handle, a count, a bound, a choice, or an address to look up in the caller's own list.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::layout::{Struct, number, wire};
-use crate::{Error, FAILURE_COUNTERS, PIECES_PER_REPLY, WIRE_VERSION};
+use crate::{EVENT_KINDS, FAILURE_COUNTERS, PIECES_PER_REPLY};
+
+mod message;
+
+pub use message::Message;
 
 number! {
     /// Names a registration; means nothing on any other open file.
@@ -53,6 +56,10 @@ number! {
 number! {
     /// The number of a NUMA node.
     pub struct NodeNumber(u32);
+}
+number! {
+    /// Names an open file of a device to others that may connect with it; 0 is nobody. Never reused.
+    pub struct EndpointId(u64);
 }
 number! {
     /// Zero.
@@ -385,6 +392,59 @@ wire! {
     }
 }
 
+wire! {
+    /// What has happened since the last such reply.
+    pub struct EventsOutput as "SANPROXY_EVENTS_OUTPUT", 88 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The kinds of events (`SANPROXY_EVENT_...`).
+        8: pub kinds: Flags,
+        /// Zero.
+        12: pub reserved: Reserved,
+        /// How many of each kind, by the number of its bit.
+        16: pub counts: [Count; EVENT_KINDS],
+        /// How many of these events came while one of their kind was waiting to be told already.
+        80: pub coalesced: Count,
+    }
+}
+
+wire! {
+    /// Begins the input of an exchange; the message follows.
+    pub struct ExchangeInput as "SANPROXY_EXCHANGE_INPUT", 16 bytes {
+        /// Size and version of this struct, without the message.
+        0: pub header: Header,
+        /// Flags (`SANPROXY_EXCHANGE_...`).
+        8: pub flags: Flags,
+        /// Zero.
+        12: pub reserved: Reserved,
+    }
+}
+
+wire! {
+    /// Names the endpoint that this file is to be connected with. They are connected as soon as
+    /// both have named each other, and then no third one can come between.
+    pub struct ConnectInput as "SANPROXY_CONNECT_INPUT", 16 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The other file's endpoint; 0 only asks for this file's own.
+        8: pub endpoint: EndpointId,
+    }
+}
+
+wire! {
+    /// This file's own endpoint, for others to name, and what it is to the other one now.
+    pub struct ConnectOutput as "SANPROXY_CONNECT_OUTPUT", 24 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// This file's own endpoint.
+        8: pub own: EndpointId,
+        /// The state of the connection (`SANPROXY_CONNECTION_...`).
+        16: pub state: Choice,
+        /// Zero.
+        20: pub reserved: Reserved,
+    }
+}
+
 /// All wire structs, each after those that it contains.
 pub const STRUCTS: &[Struct] = &[
     Header::LAYOUT,
@@ -405,94 +465,10 @@ pub const STRUCTS: &[Struct] = &[
     SecureOutput::LAYOUT,
     UnsecureInput::LAYOUT,
     RegisterUserBufferInput::LAYOUT,
+    EventsOutput::LAYOUT,
+    ExchangeInput::LAYOUT,
+    ConnectInput::LAYOUT,
+    ConnectOutput::LAYOUT,
 ];
 
-/// A struct that crosses the border on its own: it begins with a [`Header`].
-pub trait Message: FromBytes + IntoBytes + KnownLayout + Immutable + Copy {
-    /// The size in bytes.
-    const SIZE: u32;
-
-    /// The header at its start.
-    fn header(&self) -> Header;
-
-    /// Whether all its reserved fields are zero.
-    fn reserved_is_zero(&self) -> bool;
-
-    /// Copies the message out of `bytes` and checks its length, header and reserved fields.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InputLength`], [`Error::HeaderVersion`], [`Error::HeaderSize`] or
-    /// [`Error::ReservedBits`].
-    fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        // One copy: what is checked here is what is used later.
-        let message = Self::read_from_bytes(bytes).map_err(|_| Error::InputLength)?;
-        let header = message.header();
-        if header.version != WIRE_VERSION {
-            return Err(Error::HeaderVersion);
-        }
-        if header.size != Self::SIZE {
-            return Err(Error::HeaderSize);
-        }
-        if header.reserved != 0 || !message.reserved_is_zero() {
-            return Err(Error::ReservedBits);
-        }
-        Ok(message)
-    }
-}
-
-impl Header {
-    /// The header of a message of this type.
-    #[must_use]
-    pub const fn of<T: Message>() -> Self {
-        Self {
-            size: T::SIZE,
-            version: WIRE_VERSION,
-            reserved: 0,
-        }
-    }
-}
-
-impl Message for Header {
-    const SIZE: u32 = Self::WIRE_SIZE;
-    fn header(&self) -> Header {
-        *self
-    }
-    fn reserved_is_zero(&self) -> bool {
-        self.reserved == 0
-    }
-}
-
-macro_rules! message {
-    ($($name:ident { $($reserved:ident),* })*) => {
-        $(impl Message for $name {
-            const SIZE: u32 = Self::WIRE_SIZE;
-            fn header(&self) -> Header {
-                self.header
-            }
-            fn reserved_is_zero(&self) -> bool {
-                true $(&& self.$reserved == Reserved(0))*
-            }
-        })*
-    };
-}
-
-message! {
-    InterfaceOutput { reserved, reserved_end }
-    CapabilitiesOutput { reserved, reserved_end }
-    RegisterInput {}
-    RegisterOutput {}
-    QueryRegistrationInput { reserved }
-    QueryRegistrationOutput {}
-    ReleaseInput {}
-    StatisticsOutput {}
-    LookupInput {}
-    LookupOutput {}
-    MoveInput {}
-    SecureInput { reserved }
-    SecureOutput {}
-    UnsecureInput {}
-    RegisterUserBufferInput { reserved, reserved_end }
-}
-
-const _: () = assert!(STRUCTS.len() == 18);
+const _: () = assert!(STRUCTS.len() == 22);

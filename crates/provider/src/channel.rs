@@ -24,6 +24,31 @@ pub trait Channel {
     /// The driver's status if it refuses the request.
     fn control(&self, code: u32, input: &[u8], output: &mut [u8]) -> Result<usize, Status>;
 
+    /// Sends a message in a write request and waits until it is taken.
+    ///
+    /// # Errors
+    ///
+    /// The driver's status if it refuses; `STATUS_INVALID_DEVICE_REQUEST` if the channel carries no
+    /// messages.
+    fn send(&self, message: &[u8]) -> Result<(), Status> {
+        let _ = message;
+        Err(Status::INVALID_DEVICE_REQUEST)
+    }
+
+    /// Waits for a message with a read request; gives its length.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::send`].
+    fn receive(&self, message: &mut [u8]) -> Result<usize, Status> {
+        let _ = message;
+        Err(Status::INVALID_DEVICE_REQUEST)
+    }
+
+    /// Cancels all requests of this file that are under way in other threads. They end with
+    /// `STATUS_CANCELLED`.
+    fn cancel(&self) {}
+
     /// Reads memory of this process that the driver mapped.
     ///
     /// # Errors
@@ -44,6 +69,15 @@ macro_rules! forward {
         $(impl<C: Channel + ?Sized> Channel for $type {
             fn control(&self, code: u32, input: &[u8], output: &mut [u8]) -> Result<usize, Status> {
                 (**self).control(code, input, output)
+            }
+            fn send(&self, message: &[u8]) -> Result<(), Status> {
+                (**self).send(message)
+            }
+            fn receive(&self, message: &mut [u8]) -> Result<usize, Status> {
+                (**self).receive(message)
+            }
+            fn cancel(&self) {
+                (**self).cancel();
             }
             fn read_memory(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryFault> {
                 (**self).read_memory(address, bytes)

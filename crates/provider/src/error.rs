@@ -17,6 +17,12 @@ pub enum Error {
         /// What is wrong with the request, if that can be told without the driver.
         cause: Option<sanproxy_abi::Error>,
     },
+    /// A message was not sent, or not received.
+    #[error("a message was refused with {status}: {}", explanation(*status, None))]
+    Message {
+        /// The driver's answer.
+        status: Status,
+    },
     /// The driver sent a reply of another length than the contract says.
     #[error("the reply to {} has {returned} bytes instead of {expected}", request.name())]
     ReplyLength {
@@ -73,10 +79,14 @@ impl Error {
     /// The driver's status, if it refused.
     #[must_use]
     pub const fn status(&self) -> Option<Status> {
-        if let Self::Refused { status, .. } = self {
-            Some(*status)
-        } else {
-            None
+        match self {
+            Self::Refused { status, .. } | Self::Message { status } => Some(*status),
+            Self::ReplyLength { .. }
+            | Self::ReplyContent { .. }
+            | Self::Version { .. }
+            | Self::OutOfBounds { .. }
+            | Self::NotMapped
+            | Self::Memory(_) => None,
         }
     }
 }

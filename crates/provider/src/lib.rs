@@ -28,6 +28,7 @@ mod channel;
 mod error;
 #[cfg(any(windows, test))]
 mod mappings;
+mod messages;
 mod options;
 mod provider;
 mod registration;
@@ -44,11 +45,15 @@ pub use cache::{CacheCounters, Invalidation, Lease, Registrar, RegistrationCache
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
 pub use error::Error;
+pub use messages::{Connection, Events};
 pub use options::RegisterOptions;
 pub use provider::{Location, Provider};
 pub use registration::{Piece, Registration, RegistrationReport, UserBufferOptions};
-pub use sanproxy_abi::wire::Handle;
-pub use sanproxy_abi::{Access, AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
+pub use sanproxy_abi::wire::{EndpointId, Handle};
+pub use sanproxy_abi::{
+    Access, AddressKind, CacheType, ConnectionState, ControlCode, EventKind, Kind, Kinds,
+    LONGEST_MESSAGE, Method, Status,
+};
 pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;
 pub use statistics::Statistics;

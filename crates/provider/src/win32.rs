@@ -14,11 +14,9 @@
 use sanproxy_abi::Status;
 
 /// Statuses of the system, beyond those of the contract, that a request can end with.
-const CANCELLED: Status = Status(0xC000_0120);
 const NO_SUCH_DEVICE: Status = Status(0xC000_000E);
 const DEVICE_DOES_NOT_EXIST: Status = Status(0xC000_00C0);
 const DEVICE_REMOVED: Status = Status(0xC000_02B6);
-const BUFFER_TOO_SMALL: Status = Status(0xC000_0023);
 const NO_MEMORY: Status = Status(0xC000_0017);
 const UNSUCCESSFUL: Status = Status(0xC000_0001);
 
@@ -36,14 +34,18 @@ const PAIRS: &[(u32, Status)] = &[
     (31, UNSUCCESSFUL),
     (50, Status::NOT_SUPPORTED),
     (55, DEVICE_DOES_NOT_EXIST),
+    (64, Status::CONNECTION_DISCONNECTED),
     (87, Status::INVALID_PARAMETER),
-    (122, BUFFER_TOO_SMALL),
+    (122, Status::BUFFER_TOO_SMALL),
+    (170, Status::DEVICE_BUSY),
     (303, Status::DELETE_PENDING),
     (433, NO_SUCH_DEVICE),
     (487, Status::CONFLICTING_ADDRESSES),
-    (995, CANCELLED),
+    (995, Status::CANCELLED),
     (998, Status::ACCESS_VIOLATION),
     (1168, Status::NOT_FOUND),
+    (1229, Status::CONNECTION_INVALID),
+    (1230, Status::CONNECTION_ACTIVE),
     (1306, Status::REVISION_MISMATCH),
     (1450, Status::INSUFFICIENT_RESOURCES),
     (1617, DEVICE_REMOVED),

@@ -37,6 +37,12 @@ struct Account {
     limit: AtomicU64,
     used: AtomicU64,
     peak: AtomicU64,
+    crossings: AtomicU64,
+}
+
+/// Where a limit begins to be near: at 90 % of it.
+const fn near(limit: u64) -> u64 {
+    limit.saturating_sub(limit / 10)
 }
 
 impl Account {
@@ -45,16 +51,24 @@ impl Account {
             limit: AtomicU64::new(limit),
             used: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            crossings: AtomicU64::new(0),
         }
     }
 
     fn charge(&self, amount: u64) -> bool {
         let limit = self.limit.load(Relaxed);
-        self.used
-            .fetch_update(Relaxed, Relaxed, |used| {
-                used.checked_add(amount).filter(|used| *used <= limit)
-            })
-            .is_ok()
+        let before = self.used.fetch_update(Relaxed, Relaxed, |used| {
+            used.checked_add(amount).filter(|used| *used <= limit)
+        });
+        let Ok(before) = before else {
+            return false;
+        };
+        // Charges follow one another, so exactly one of them crosses.
+        let near = near(limit);
+        if before < near && before.saturating_add(amount) >= near {
+            self.crossings.fetch_add(1, Relaxed);
+        }
+        true
     }
 
     fn refund(&self, amount: u64) {
@@ -108,6 +122,13 @@ impl Quota {
             bytes: self.bytes.peak.load(Relaxed),
             count: self.count.peak.load(Relaxed),
         }
+    }
+
+    /// How often 90 % of a limit was reached from below since this was last asked.
+    #[must_use]
+    pub fn take_crossings(&self) -> u64 {
+        let bytes = self.bytes.crossings.swap(0, Relaxed);
+        bytes.saturating_add(self.count.crossings.swap(0, Relaxed))
     }
 
     fn charge(&self, bytes: u64) -> bool {
@@ -208,7 +229,27 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
         File: Clone,
         Device: Clone,
     {
-        let (file, device) = (self.file.clone(), self.device.clone());
+        Surcharge::new(self.file.clone(), self.device.clone(), bytes)
+    }
+}
+
+/// Bytes that a registration holds beyond its own, because of how it has to lie, or that are held
+/// without a registration; given back on drop.
+#[derive(Debug)]
+#[must_use = "dropping it gives the quota back"]
+pub struct Surcharge<File: AsRef<Quota>, Device: AsRef<Quota>> {
+    file: File,
+    device: Device,
+    bytes: u64,
+}
+
+impl<File: AsRef<Quota>, Device: AsRef<Quota>> Surcharge<File, Device> {
+    /// Charges bytes to both accounts, or to neither.
+    ///
+    /// # Errors
+    ///
+    /// [`Exceeded`] names the account that has not enough left.
+    pub fn new(file: File, device: Device, bytes: u64) -> Result<Self, Exceeded> {
         if !file.as_ref().bytes.charge(bytes) {
             return Err(Exceeded::File);
         }
@@ -218,21 +259,12 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
         }
         file.as_ref().note_peak();
         device.as_ref().note_peak();
-        Ok(Surcharge {
+        Ok(Self {
             file,
             device,
             bytes,
         })
     }
-}
-
-/// Bytes that a registration holds beyond its own, because of how it has to lie; given back on drop.
-#[derive(Debug)]
-#[must_use = "dropping it gives the quota back"]
-pub struct Surcharge<File: AsRef<Quota>, Device: AsRef<Quota>> {
-    file: File,
-    device: Device,
-    bytes: u64,
 }
 
 impl<File: AsRef<Quota>, Device: AsRef<Quota>> Drop for Surcharge<File, Device> {

@@ -1,4 +1,4 @@
-//! Device control requests with buffered transfer.
+//! Device control requests, with buffered transfer or a direct output buffer.
 
 // UNSAFETY: copies input out of, and output into, the buffer that the I/O manager made.
 #![expect(
@@ -7,10 +7,16 @@
 )]
 
 use crate::{
+    direct::Direct,
     irp::{Completed, Irp},
     layout,
     status::Status,
 };
+
+/// The bits of a code that tell the transfer method.
+const METHOD: u32 = 3;
+const METHOD_OUT_DIRECT: u32 = 2;
+const METHOD_NEITHER: u32 = 3;
 
 /// A device control request that has to be finished.
 ///
@@ -50,28 +56,66 @@ impl Control {
         self.output_length
     }
 
-    /// Whether the transfer is buffered, as this layer supports it. Of any other code only the
-    /// number may be used.
+    /// How many bytes of input there are.
+    #[must_use]
+    pub const fn input_length(&self) -> usize {
+        self.input_length
+    }
+
+    /// Whether the transfer is buffered.
     const fn is_buffered(&self) -> bool {
         self.code.trailing_zeros() >= 2
+    }
+
+    /// Whether the input is in the system buffer: for all methods but `METHOD_NEITHER`, whose
+    /// pointers are not looked at.
+    const fn has_input(&self) -> bool {
+        self.code & METHOD != METHOD_NEITHER
     }
 
     /// Copies the input out: as much of it as there is room for. A driver whose longest input is
     /// shorter than the room sees by the length that there was more.
     #[must_use]
     pub fn copy_input<'a>(&self, room: &'a mut [u8]) -> &'a [u8] {
-        let length = self.input_length.min(room.len());
-        let source = self.irp.system_buffer().filter(|_| self.is_buffered());
+        self.copy_input_from(0, room)
+    }
+
+    /// Copies the input out from an offset on, as [`Control::copy_input`] does.
+    #[must_use]
+    pub fn copy_input_from<'a>(&self, offset: usize, room: &'a mut [u8]) -> &'a [u8] {
+        let length = self.input_length.saturating_sub(offset).min(room.len());
+        let source = self.irp.system_buffer().filter(|_| self.has_input());
         let (Some(source), Some(place)) = (source, room.get_mut(..length)) else {
             return &[];
         };
+        // Past the end only if nothing is copied.
+        let source = source.as_ptr().wrapping_add(offset);
         // SAFETY: the buffer holds `input_length` bytes of input, and is nobody else's now.
-        unsafe {
-            source
-                .as_ptr()
-                .copy_to_nonoverlapping(place.as_mut_ptr(), place.len());
-        };
+        unsafe { source.copy_to_nonoverlapping(place.as_mut_ptr(), place.len()) };
         place
+    }
+
+    /// Makes the caller's direct output buffer reachable.
+    ///
+    /// # Errors
+    ///
+    /// The request itself, if it has no such buffer or there is no room to map it.
+    pub fn map_output(self) -> Result<Direct, Self> {
+        if self.code & METHOD != METHOD_OUT_DIRECT {
+            return Err(self);
+        }
+        let Self {
+            irp,
+            code,
+            input_length,
+            output_length,
+        } = self;
+        Direct::map(irp, output_length, true).map_err(|irp| Self {
+            irp,
+            code,
+            input_length,
+            output_length,
+        })
     }
 
     /// Writes the output and completes the request, or fails it.
@@ -98,5 +142,15 @@ impl Control {
                 .copy_from_nonoverlapping(output.as_ptr(), output.len());
         };
         Ok(output.len())
+    }
+}
+
+impl crate::pending::private::HasIrp for Control {
+    fn irp(&mut self) -> &mut Irp {
+        &mut self.irp
+    }
+
+    fn into_irp(self) -> Irp {
+        self.irp
     }
 }

@@ -17,6 +17,7 @@ use wdk_sys::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, HANDLE, IRP, NTSTATUS};
 use crate::{
     control::Control,
     device::{self, Extension, Objects},
+    direct::Transfer,
     file::FileObject,
     irp::{Completed, Irp},
     layout,
@@ -30,6 +31,8 @@ use crate::{
 
 const CREATE: u8 = 0x00;
 const CLOSE: u8 = 0x02;
+const READ: u8 = 0x03;
+const WRITE: u8 = 0x04;
 const DEVICE_CONTROL: u8 = 0x0E;
 const CLEANUP: u8 = 0x12;
 const POWER: u8 = 0x16;
@@ -78,6 +81,12 @@ pub trait Driver: Anchor + Sized + Send + Sync + 'static {
 
     /// Counts a device control request that came when its device was going.
     fn late(&self, file: &Shared<Self::File>, request: Control) -> Completed;
+
+    /// Answers a read or write request.
+    fn transfer(&self, file: &Shared<Self::File>, request: Transfer) -> Completed {
+        let _ = file;
+        request.fail(Status::INVALID_DEVICE_REQUEST)
+    }
 
     /// The last handle of a file is closed. Requests may still come.
     fn cleanup(&self, file: &Shared<Self::File>);
@@ -312,6 +321,10 @@ fn route<D: Driver>(driver: &D, extension: Option<&Extension<D::Device>>, irp: I
             None => irp.complete(Err(Status::INVALID_DEVICE_REQUEST)),
         },
         (_, None) => irp.complete(Err(Status::DELETE_PENDING)),
+        (READ | WRITE, Some(_)) => match file.and_then(state_of::<D>) {
+            Some(state) => driver.transfer(&state, Transfer::new(irp, major == WRITE)),
+            None => irp.complete(Err(Status::INVALID_DEVICE_REQUEST)),
+        },
         (CREATE, Some(extension)) => {
             let result = create(driver, extension, file);
             irp.complete(result.map(|()| 0))

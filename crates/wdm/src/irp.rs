@@ -13,7 +13,7 @@
 use core::{ffi::c_void, ptr, ptr::NonNull};
 
 use wdk_sys::{
-    DEVICE_OBJECT, FILE_OBJECT, IRP, KEVENT, NTSTATUS,
+    DEVICE_OBJECT, FILE_OBJECT, IRP, KEVENT, MDL, NTSTATUS,
     ntddk::{IofCallDriver, IofCompleteRequest},
 };
 
@@ -23,6 +23,9 @@ use crate::{
     remove_lock::Held,
     status::Status,
 };
+
+/// `SL_PENDING_RETURNED`.
+const PENDING_RETURNED: u8 = 1;
 
 /// Call a completion routine on success, on error and on cancellation.
 const ALWAYS: u8 = 0x40 | 0x80 | 0x20;
@@ -38,6 +41,12 @@ pub struct Completed {
 }
 
 impl Completed {
+    /// The request waits, or did; whoever had it since has completed it, or will.
+    pub(crate) const PENDING: Self = Self {
+        status: Status::PENDING,
+        held: None,
+    };
+
     /// Ends the use of the device, and gives what the dispatch routine returns to the I/O manager.
     pub(crate) fn status(self) -> NTSTATUS {
         let Self { status, held } = self;
@@ -63,14 +72,44 @@ impl Completed {
 pub struct Irp {
     raw: NonNull<IRP>,
     held: Option<Held>,
+    /// It is marked pending, so its dispatch routine returns that.
+    pending: bool,
 }
+
+// SAFETY: a request belongs to whoever has this value, on any thread.
+unsafe impl Send for Irp {}
 
 impl Irp {
     /// # Safety
     ///
     /// `raw` is a request just dispatched to this driver, which it alone owns.
     pub(crate) const unsafe fn new(raw: NonNull<IRP>, held: Option<Held>) -> Self {
-        Self { raw, held }
+        Self {
+            raw,
+            held,
+            pending: false,
+        }
+    }
+
+    /// Which request it is.
+    pub(crate) const fn as_ptr(&self) -> NonNull<IRP> {
+        self.raw
+    }
+
+    /// What `IoMarkIrpPending` does; what the dispatch routine then returns.
+    pub(crate) fn mark_pending(&mut self) -> Completed {
+        let stack = self.stack();
+        // SAFETY: the current stack location is live and ours, as long as the request is.
+        let control = unsafe { layout::STACK_CONTROL.get(stack) };
+        // SAFETY: as above.
+        unsafe { layout::STACK_CONTROL.set(stack, control | PENDING_RETURNED) };
+        self.pending = true;
+        Completed::PENDING
+    }
+
+    /// What describes the direct buffer, if there is one.
+    pub(crate) fn mdl(&self) -> *mut MDL {
+        self.field(&layout::IRP_MDL)
     }
 
     /// Reads a field of the request.
@@ -129,9 +168,14 @@ impl Irp {
     }
 
     fn finish(self, status: Status) -> Completed {
-        let Self { raw, held } = self;
+        let Self { raw, held, pending } = self;
         // SAFETY: ours to complete; the value is gone. `IO_NO_INCREMENT`.
         unsafe { IofCompleteRequest(raw.as_ptr(), 0) };
+        let status = if pending {
+            Status::PENDING
+        } else {
+            status
+        };
         Completed { status, held }
     }
 
@@ -151,7 +195,7 @@ impl Irp {
         let stack = self.field(&layout::IRP_CURRENT_STACK);
         self.set_field(&layout::IRP_CURRENT_LOCATION, location.wrapping_add(1));
         self.set_field(&layout::IRP_CURRENT_STACK, stack.wrapping_add(1));
-        let Self { raw, held } = self;
+        let Self { raw, held, .. } = self;
         // SAFETY: the request has a location for the driver below; it is not touched afterwards.
         let status = Status(unsafe { IofCallDriver(lower, raw.as_ptr()) });
         Completed { status, held }

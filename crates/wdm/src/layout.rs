@@ -31,6 +31,9 @@ pub(crate) type Unload = unsafe extern "C" fn(*mut DRIVER_OBJECT);
 pub(crate) type Completion =
     unsafe extern "C" fn(*mut DEVICE_OBJECT, *mut IRP, *mut c_void) -> NTSTATUS;
 
+/// A cancel routine.
+pub(crate) type Cancel = unsafe extern "C" fn(*mut DEVICE_OBJECT, *mut IRP);
+
 /// One field: the object it belongs to, its type, its place.
 pub(crate) struct Field<O, T> {
     offset: usize,
@@ -45,7 +48,8 @@ impl<O, T: Copy> Field<O, T> {
         }
     }
 
-    fn place(&self, object: NonNull<O>) -> *mut T {
+    /// Where the field lies.
+    pub(crate) fn place(&self, object: NonNull<O>) -> *mut T {
         object
             .as_ptr()
             .cast::<u8>()
@@ -102,11 +106,19 @@ pub(crate) const FILE_NAME_LENGTH: Field<FILE_OBJECT, u16> = Field::at(88);
 
 pub(crate) const ADAPTER_OPERATIONS: Field<DMA_ADAPTER, *mut c_void> = Field::at(8);
 
+pub(crate) const MDL_FLAGS: Field<MDL, u16> = Field::at(10);
+pub(crate) const MDL_SYSTEM_ADDRESS: Field<MDL, *mut c_void> = Field::at(24);
+
+pub(crate) const IRP_MDL: Field<IRP, *mut MDL> = Field::at(8);
 pub(crate) const IRP_SYSTEM_BUFFER: Field<IRP, *mut u8> = Field::at(24);
 pub(crate) const IRP_STATUS: Field<IRP, i32> = Field::at(48);
 pub(crate) const IRP_INFORMATION: Field<IRP, usize> = Field::at(56);
 pub(crate) const IRP_PENDING_RETURNED: Field<IRP, u8> = Field::at(65);
 pub(crate) const IRP_CURRENT_LOCATION: Field<IRP, i8> = Field::at(67);
+pub(crate) const IRP_CANCEL: Field<IRP, u8> = Field::at(68);
+pub(crate) const IRP_CANCEL_IRQL: Field<IRP, u8> = Field::at(69);
+pub(crate) const IRP_CANCEL_ROUTINE: Field<IRP, *mut c_void> = Field::at(104);
+pub(crate) const IRP_DRIVER_CONTEXT: Field<IRP, *mut c_void> = Field::at(120);
 pub(crate) const IRP_CURRENT_STACK: Field<IRP, *mut StackLocation> = Field::at(184);
 
 pub(crate) const STACK_MAJOR: Field<StackLocation, u8> = Field::at(0);
@@ -115,6 +127,7 @@ pub(crate) const STACK_CONTROL: Field<StackLocation, u8> = Field::at(3);
 pub(crate) const STACK_FILE_OBJECT: Field<StackLocation, *mut FILE_OBJECT> = Field::at(48);
 pub(crate) const STACK_COMPLETION: Field<StackLocation, Option<Completion>> = Field::at(56);
 pub(crate) const STACK_COMPLETION_CONTEXT: Field<StackLocation, *mut c_void> = Field::at(64);
+pub(crate) const TRANSFER_LENGTH: Field<StackLocation, u32> = Field::at(8);
 pub(crate) const CONTROL_OUTPUT_LENGTH: Field<StackLocation, u32> = Field::at(8);
 pub(crate) const CONTROL_INPUT_LENGTH: Field<StackLocation, u32> = Field::at(16);
 pub(crate) const CONTROL_CODE: Field<StackLocation, u32> = Field::at(24);

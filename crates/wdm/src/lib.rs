@@ -9,9 +9,10 @@
 //! | [`entry`] | the driver: `DriverEntry`, `AddDevice`, dispatch, unload |
 //! | [`device`], [`interface`], [`registry_value`] | device objects, device interfaces, parameters |
 //! | [`irp`], [`pnp`], [`control`], [`mod@file`] | requests: the obligation, and what each family of them asks |
+//! | [`direct`], [`pending`] | transfers through locked pages; requests that wait and can be cancelled |
 //! | [`remove_lock`], [`mutex`], [`rundown`], [`event`] | who may be where, and who waits for whom |
 //! | [`process`] | referenced processes, running inside one, and noticing the end of one |
-//! | [`pool`], [`list`] | fallible owners of nonpaged pool |
+//! | [`pool`], [`list`], [`fifo`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
 //! | [`trace`] | events for those who watch the driver at work |
 //! | [`user_mapping`] | showing such memory to a process |
@@ -28,9 +29,11 @@ extern crate alloc;
 pub mod contiguous;
 pub mod control;
 pub mod device;
+pub mod direct;
 pub mod dma;
 pub mod entry;
 pub mod event;
+pub mod fifo;
 pub mod file;
 mod guard;
 pub mod interface;
@@ -43,6 +46,7 @@ mod mdl;
 pub mod memory;
 pub mod mutex;
 pub mod node;
+pub mod pending;
 pub mod pnp;
 pub mod pool;
 pub mod process;
@@ -51,6 +55,7 @@ pub mod remove_lock;
 pub mod rundown;
 pub mod salt;
 pub mod secured_range;
+mod spin_lock;
 pub mod status;
 pub mod trace;
 pub mod user_mapping;

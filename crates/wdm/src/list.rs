@@ -19,6 +19,16 @@ impl<T> Node<T> {
     pub fn new(value: T) -> Result<Owned<Self>, NoMemory> {
         Owned::new(Self { next: None, value })
     }
+
+    /// The value.
+    pub const fn value(&self) -> &T {
+        &self.value
+    }
+
+    /// The value.
+    pub const fn value_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
 }
 
 /// A singly linked list; the newest node comes first.
@@ -37,6 +47,15 @@ impl<T> List<T> {
     pub fn push(&mut self, mut node: Owned<Node<T>>) {
         node.next = self.head.take();
         self.head = Some(node);
+    }
+
+    /// Puts a node at the end, past all others: for short lists.
+    pub fn append(&mut self, node: Owned<Node<T>>) {
+        let mut link = &mut self.head;
+        while let Some(next) = link {
+            link = &mut next.next;
+        }
+        *link = Some(node);
     }
 
     /// Takes out the first node whose value passes the test. Dropping it is left to the caller, who

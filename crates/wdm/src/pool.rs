@@ -5,7 +5,7 @@
 // UNSAFETY: allocates, frees and dereferences pool blocks that these owners alone point to.
 #![expect(unsafe_code, reason = "owners of raw memory")]
 
-use alloc::alloc::{alloc, dealloc};
+use alloc::alloc::{alloc, alloc_zeroed, dealloc};
 use core::{
     alloc::Layout,
     ops::{Deref, DerefMut},
@@ -190,5 +190,67 @@ impl<T> Drop for Shared<T> {
         unsafe { self.0.drop_in_place() };
         // SAFETY: allocated by `block` with this layout.
         unsafe { dealloc(self.0.as_ptr().cast(), Layout::new::<Counted<T>>()) };
+    }
+}
+
+/// Bytes in nonpaged pool, with one owner.
+///
+/// # Invariants
+///
+/// The pointer is a live block of `length` bytes, which is not zero, and nobody else's.
+pub struct Bytes {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: bytes are the same on every thread.
+unsafe impl Send for Bytes {}
+// SAFETY: as above; they are changed only by their one owner.
+unsafe impl Sync for Bytes {}
+
+impl Bytes {
+    fn layout(length: usize) -> Result<Layout, NoMemory> {
+        if length == 0 {
+            return Err(NoMemory);
+        }
+        Layout::from_size_align(length, 1).map_err(|_| NoMemory)
+    }
+
+    /// That many zeroes.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`], also if the length is zero.
+    pub fn zeroed(length: usize) -> Result<Self, NoMemory> {
+        let layout = Self::layout(length)?;
+        // SAFETY: the layout has a size.
+        let start = unsafe { alloc_zeroed(layout) };
+        let start = NonNull::new(start).ok_or(NoMemory)?;
+        Ok(Self { start, length })
+    }
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: live and initialised, by the invariant.
+        unsafe { core::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl DerefMut for Bytes {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: live, initialised and unshared, by the invariant.
+        unsafe { core::slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Bytes {
+    fn drop(&mut self) {
+        if let Ok(layout) = Self::layout(self.length) {
+            // SAFETY: allocated by `zeroed` with this layout, and never used again.
+            unsafe { dealloc(self.start.as_ptr(), layout) };
+        }
     }
 }

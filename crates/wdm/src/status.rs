@@ -44,6 +44,8 @@ impl Status {
     pub const INSUFFICIENT_RESOURCES: Self = Self::error(0xC000_009A);
     /// The device has not been started, or has been stopped.
     pub const DEVICE_NOT_READY: Self = Self::error(0xC000_00A3);
+    /// Somebody has cancelled the request.
+    pub const CANCELLED: Self = Self::error(0xC000_0120);
     /// The request is known, but not offered here.
     pub const NOT_SUPPORTED: Self = Self::error(0xC000_00BB);
     /// Nothing was found.

@@ -12,8 +12,8 @@ use sanproxy_abi::layout::{Enumeration, Field, Struct};
 use sanproxy_abi::wire::STRUCTS;
 use sanproxy_abi::{
     ANY_NODE, CODES, ControlCode, Error, FAILURE_COUNTERS, INTERFACE_CLASS, INTERFACE_MAJOR,
-    INTERFACE_MINOR, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST, PAGE_SIZE, PARAMETERS,
-    PIECES_PER_REPLY, Status, WIRE_VERSION,
+    INTERFACE_MINOR, LARGEST_ALIGNMENT, LONGEST_MESSAGE, LOW_MEMORY_HIGHEST, MESSAGES_PER_QUEUE,
+    PAGE_SIZE, PARAMETERS, PIECES_PER_REPLY, Status, WAITING_REQUESTS, WIRE_VERSION,
 };
 
 const OPENING: &str = r"/*
@@ -150,6 +150,21 @@ fn limits(text: &mut String) {
             "LOW_MEMORY_HIGHEST",
             LOW_MEMORY_HIGHEST,
         ),
+        (
+            "The longest message between two files in bytes.",
+            "LONGEST_MESSAGE",
+            u64::try_from(LONGEST_MESSAGE).unwrap_or(0),
+        ),
+        (
+            "How many messages are kept for a receiver that has not asked for them yet.",
+            "MESSAGES_PER_QUEUE",
+            u64::from(MESSAGES_PER_QUEUE),
+        ),
+        (
+            "How many send requests, and how many receive requests, one file can have waiting.",
+            "WAITING_REQUESTS",
+            u64::from(WAITING_REQUESTS),
+        ),
     ];
     for (documentation, name, value) in constants {
         comment(text, "", &[documentation]);
@@ -258,12 +273,28 @@ fn codes(text: &mut String) {
     comment(
         text,
         "",
-        &["All need read and write access to the device, and all are METHOD_BUFFERED."],
+        &[
+            "All need read and write access to the device, and all but one are METHOD_BUFFERED.",
+            "That one, and read and write requests, move messages between two connected files: a",
+            "message of 1 to SANPROXY_LONGEST_MESSAGE bytes is sent with a write request and received",
+            "with a read request, or both with IOCTL_SANPROXY_EXCHANGE. Messages arrive whole, once",
+            "and in order. SANPROXY_MESSAGES_PER_QUEUE are kept for a receiver, charged to the quota",
+            "of the sender; a sender that finds them all taken waits, and can be cancelled.",
+        ],
     );
     for (code, constant) in CODES.iter().zip(ControlCode::ENUMERATION.constants) {
         line!(text, "");
-        let (input, output) = (code.input.c_name, code.output.c_name);
-        let structs = [format!("Input: {input}."), format!("Output: {output}.")];
+        let input = code.input.c_name;
+        let structs = match code.output {
+            Some(output) => [
+                format!("Input: {input}."),
+                format!("Output: {}.", output.c_name),
+            ],
+            None => [
+                format!("Input: {input}, then the message to send."),
+                "Output: the message received.".to_owned(),
+            ],
+        };
         let mut documentation = constant.documentation.to_vec();
         documentation.extend(structs.iter().map(String::as_str));
         comment(text, "", &documentation);
@@ -274,9 +305,10 @@ fn codes(text: &mut String) {
         line!(
             text,
             "SANPROXY_ASSERT(code_of_{0}, {0} ==\n    (uint32_t)CTL_CODE(0x8A5Au, {1:#X}, \
-             METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));",
+             {2}, FILE_READ_ACCESS | FILE_WRITE_ACCESS));",
             constant.c_name,
-            code.function
+            code.function,
+            code.transfer.c_name()
         );
     }
     line!(text, "#endif");

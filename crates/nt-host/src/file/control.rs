@@ -174,12 +174,23 @@ impl File {
     ///
     /// As for [`File::device_control`].
     pub fn read(&self, bytes: &mut [u8], offset: u64) -> Result<IoResult, HostError> {
+        let pending = self.begin_read(bytes.len(), offset)?;
+        let result = pending.finish(bytes)?;
+        super::run_deferred(&self.host)?;
+        Ok(result)
+    }
+
+    /// Begins to read from the device, and returns when the driver does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`File::begin`].
+    pub fn begin_read(&self, length: usize, offset: u64) -> Result<Pending, HostError> {
         self.check_open()?;
         let _active = self.process.enter();
-        let pending = thread::in_process(&self.process, || {
-            transfer::read(&self.host, &self.process, &self.file, bytes.len(), offset)
-        })?;
-        pending.finish(bytes)
+        thread::in_process(&self.process, || {
+            transfer::read(&self.host, &self.process, &self.file, length, offset)
+        })
     }
 
     /// Writes to the device.
@@ -188,12 +199,39 @@ impl File {
     ///
     /// As for [`File::device_control`].
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<IoResult, HostError> {
+        let pending = self.begin_write(bytes, offset)?;
+        let result = pending.finish(&mut [])?;
+        super::run_deferred(&self.host)?;
+        Ok(result)
+    }
+
+    /// Begins to write to the device, and returns when the driver does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`File::begin`].
+    pub fn begin_write(&self, bytes: &[u8], offset: u64) -> Result<Pending, HostError> {
         self.check_open()?;
         let _active = self.process.enter();
-        let pending = thread::in_process(&self.process, || {
+        thread::in_process(&self.process, || {
             transfer::write(&self.host, &self.process, &self.file, bytes, offset)
-        })?;
-        pending.finish(&mut [])
+        })
+    }
+
+    /// Cancels all requests of the file that are under way (`CancelIoEx`).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Stopped`] if the driver did not survive it.
+    pub fn cancel_all(&self) -> Result<(), HostError> {
+        self.check_open()?;
+        for request in self.host.irps.all() {
+            let file = request.file.as_ref();
+            if file.is_some_and(|file| Arc::ptr_eq(file, &self.file)) {
+                cancel::cancel(&self.host, &request)?;
+            }
+        }
+        Ok(())
     }
 
     /// A handle to the same file in another process.

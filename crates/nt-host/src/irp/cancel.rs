@@ -9,6 +9,7 @@ use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
 use crate::host::Host;
 use crate::layout::{irp, stack};
+use crate::lock;
 use crate::thread::{self, DISPATCH};
 
 /// The system-wide cancel spin lock.
@@ -79,19 +80,11 @@ pub(crate) fn cancel(host: &Arc<Host>, request: &Arc<Irp>) -> Result<bool, Stopp
         return Ok(false);
     }
     let irql = host.cancel_lock.acquire(host)?;
-    // The request cannot be completed by its cancel routine meanwhile, but by the driver: ask again.
-    if host.irps.at(request.address).is_none() {
-        host.cancel_lock.release(host, irql);
-        return Ok(false);
-    }
-    write(request.address + irp::CANCEL, 1_u8);
-    let slot = atomic_u64(request.address + irp::CANCEL_ROUTINE);
-    let routine = slot.swap(0, Ordering::SeqCst);
+    let routine = take_routine(request, irql);
     if routine == 0 {
         host.cancel_lock.release(host, irql);
         return Ok(false);
     }
-    write(request.address + irp::CANCEL_IRQL, irql);
     let location: u64 = read(request.address + irp::CURRENT_STACK_LOCATION);
     let device: u64 = read(location + stack::DEVICE_OBJECT);
     let context = format!(
@@ -110,6 +103,24 @@ pub(crate) fn cancel(host: &Arc<Host>, request: &Arc<Irp>) -> Result<bool, Stopp
         thread::set_irql(irql);
     }
     Ok(true)
+}
+
+/// Marks the request cancelled and takes its cancel routine; zero if it has none, or is complete.
+///
+/// Its memory goes at its completion, for which this lock is needed: the driver may complete it
+/// meanwhile, unless its cancel routine has been taken.
+fn take_routine(request: &Irp, irql: u8) -> u64 {
+    let state = lock(&request.state);
+    if state.block.is_none() {
+        return 0;
+    }
+    write(request.address + irp::CANCEL, 1_u8);
+    let slot = atomic_u64(request.address + irp::CANCEL_ROUTINE);
+    let routine = slot.swap(0, Ordering::SeqCst);
+    if routine != 0 {
+        write(request.address + irp::CANCEL_IRQL, irql);
+    }
+    routine
 }
 
 extern "win64" fn io_acquire_cancel_spin_lock(irql: u64) {

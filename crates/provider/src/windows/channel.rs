@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "requests take pointers to buffers")]
 
-use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle, RawHandle};
 use std::ptr;
 use std::sync::{Mutex, PoisonError, RwLock};
 
@@ -15,9 +15,12 @@ use windows_sys::Win32::Foundation::{
     ERROR_IO_PENDING, GENERIC_READ, GENERIC_WRITE, INVALID_HANDLE_VALUE, STATUS_PENDING,
 };
 use windows_sys::Win32::Storage::FileSystem::{
-    CreateFileW, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING,
+    CreateFileW, FILE_FLAG_OVERLAPPED, FILE_SHARE_READ, FILE_SHARE_WRITE, OPEN_EXISTING, ReadFile,
+    WriteFile,
 };
-use windows_sys::Win32::System::IO::{DeviceIoControl, GetOverlappedResult, OVERLAPPED};
+use windows_sys::Win32::System::IO::{
+    CancelIoEx, DeviceIoControl, GetOverlappedResult, OVERLAPPED,
+};
 use windows_sys::Win32::System::Threading::CreateEventW;
 
 use super::text::wide;
@@ -102,17 +105,11 @@ impl DeviceChannel {
         let too_long = |_| Status::INVALID_PARAMETER;
         let input_length = u32::try_from(input.len()).map_err(too_long)?;
         let output_length = u32::try_from(output.len()).map_err(too_long)?;
-        let event = self.event()?;
-        let mut overlapped = OVERLAPPED {
-            hEvent: event.as_raw_handle(),
-            ..OVERLAPPED::default()
-        };
-        let overlapped = &raw mut overlapped;
-        // SAFETY: both buffers and `overlapped` live until the request has ended, which `finish`
+        // SAFETY: both buffers and `overlapped` live until the request has ended, which `request`
         // waits for; the lengths are theirs.
-        let done = unsafe {
+        self.request(|file, overlapped| unsafe {
             DeviceIoControl(
-                self.file.as_raw_handle(),
+                file,
                 code,
                 input.as_ptr().cast(),
                 input_length,
@@ -121,7 +118,21 @@ impl DeviceChannel {
                 ptr::null_mut(),
                 overlapped,
             )
+        })
+    }
+
+    /// Starts an overlapped request and waits for its end.
+    fn request(
+        &self,
+        start: impl FnOnce(RawHandle, *mut OVERLAPPED) -> i32,
+    ) -> Result<usize, Status> {
+        let event = self.event()?;
+        let mut overlapped = OVERLAPPED {
+            hEvent: event.as_raw_handle(),
+            ..OVERLAPPED::default()
         };
+        let overlapped = &raw mut overlapped;
+        let done = start(self.file.as_raw_handle(), overlapped);
         let refused = if done == 0 { last_code() } else { 0 };
         let result = match refused {
             0 | ERROR_IO_PENDING => self.finish(overlapped),
@@ -189,6 +200,34 @@ impl Channel for DeviceChannel {
             write().after(code, input, output);
         }
         Ok(returned)
+    }
+
+    fn send(&self, message: &[u8]) -> Result<(), Status> {
+        let length = u32::try_from(message.len()).map_err(|_| Status::INVALID_PARAMETER)?;
+        // SAFETY: the message and `overlapped` live until the request has ended.
+        let sent = self.request(|file, overlapped| unsafe {
+            WriteFile(file, message.as_ptr(), length, ptr::null_mut(), overlapped)
+        });
+        sent.map(drop)
+    }
+
+    fn receive(&self, message: &mut [u8]) -> Result<usize, Status> {
+        let length = u32::try_from(message.len()).map_err(|_| Status::INVALID_PARAMETER)?;
+        // SAFETY: the room and `overlapped` live until the request has ended.
+        self.request(|file, overlapped| unsafe {
+            ReadFile(
+                file,
+                message.as_mut_ptr(),
+                length,
+                ptr::null_mut(),
+                overlapped,
+            )
+        })
+    }
+
+    fn cancel(&self) {
+        // SAFETY: the handle is open. That there was nothing to cancel is no failure.
+        let _ = unsafe { CancelIoEx(self.file.as_raw_handle(), ptr::null()) };
     }
 
     fn read_memory(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryFault> {

@@ -93,6 +93,11 @@ impl Driver {
             }
             // A model of the machine's memory would be more than a model of the contract.
             Request::RegisterUserBuffer(_) => return Err(Error::KindNotOffered),
+            // This driver tells nothing by itself, and knows of no other file.
+            Request::WaitEvent
+            | Request::Exchange(_)
+            | Request::Connect(_)
+            | Request::Disconnect => return Err(Error::UnknownCode),
             Request::Move(request) => {
                 let bytes = self.range(request.source)?;
                 let Place { .. } = request.destination;
