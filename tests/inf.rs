@@ -186,14 +186,14 @@ fn second_driver_version_is_found() {
 
 #[test]
 fn manufacturer_without_decoration_is_found() {
-    broken_here(Rule::Models, "= Models, NTamd64.10.0...16299", "= Models");
+    broken_here(Rule::Models, "= Models, NTamd64.10.0...19041", "= Models");
 }
 
 #[test]
 fn decoration_of_a_windows_without_isolation_is_found() {
     broken_here(
         Rule::Models,
-        "= Models, NTamd64.10.0...16299",
+        "= Models, NTamd64.10.0...19041",
         "= Models, NTamd64.10.0...14393",
     );
 }
@@ -207,7 +207,7 @@ fn decoration_of_32_bit_windows_is_found() {
 fn models_section_that_is_missing_is_found() {
     broken_here(
         Rule::Sections,
-        "= Models, NTamd64.10.0...16299",
+        "= Models, NTamd64.10.0...19041",
         "= Models, NTamd64.10.0...22000",
     );
 }

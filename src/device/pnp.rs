@@ -18,10 +18,9 @@ pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Co
         Minor::StartDevice => request.after_lower(|| trace::started(device.start())),
         Minor::QueryStopDevice => agree_if(request, device.query(Phase::StopPending)),
         Minor::QueryRemoveDevice => agree_if(request, device.query(Phase::RemovePending)),
-        Minor::CancelStopDevice | Minor::CancelRemoveDevice => request.after_lower(|| {
-            device.cancel_query();
-            Ok(())
-        }),
+        Minor::CancelStopDevice | Minor::CancelRemoveDevice => {
+            request.after_lower_in_any_case(|| device.cancel_query())
+        }
         Minor::StopDevice => {
             device.clear_away(files, Phase::Stopped);
             trace::stopped(device);

@@ -9,11 +9,11 @@ use sanproxy_abi::{
         UserAddress,
     },
 };
-use wdm::{pool::Shared, process::Process, user_mapping::UserMapping};
+use wdm::{pool::Shared, process::Process};
 
 use crate::{
     device::{Hardware, Using},
-    file::{File, Mappings},
+    file::{File, Mappings, View},
     memory::{Outcome, Piece, Registration, UserBuffer, allocate, push_within},
 };
 
@@ -108,9 +108,8 @@ fn map_all(pieces: &[Piece], process: &Shared<Process>) -> Result<Mappings, Erro
         .try_reserve_exact(pieces.len())
         .map_err(|_| Error::NoMemory)?;
     for piece in pieces {
-        let mapping =
-            UserMapping::new(piece.memory().clone(), process).map_err(|_| Error::MappingFailed)?;
-        push_within(&mut mappings, mapping)?;
+        let view = View::new(piece, process).map_err(|_| Error::MappingFailed)?;
+        push_within(&mut mappings, view)?;
     }
     Ok(mappings)
 }

@@ -19,7 +19,7 @@ use sanproxy_abi::{CacheType, Error};
 pub(crate) use self::{
     ladder::{Outcome, allocate},
     registration::{Piece, Registration},
-    reserve::Reserve,
+    reserve::{Reserve, ReservedPages},
     source::method,
     user_buffer::UserBuffer,
 };

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
-use wdm::memory::Memory;
+use wdm::{memory::Memory, pool::Shared};
 
 use super::{UserBuffer, reserve::ReservedPages};
 use crate::device::{Debt, ExtraDebt};
@@ -12,8 +12,7 @@ use crate::device::{Debt, ExtraDebt};
 pub(crate) struct Piece {
     memory: Memory,
     device_address: u64,
-    #[expect(dead_code, reason = "kept until the piece is dropped")]
-    pages: Option<ReservedPages>,
+    pages: Option<Shared<ReservedPages>>,
     // Dropped last: what the block holds beyond the piece counts until it is gone.
     padding: Option<ExtraDebt>,
 }
@@ -22,7 +21,7 @@ impl Piece {
     pub(super) const fn new(
         memory: Memory,
         device_address: u64,
-        pages: Option<ReservedPages>,
+        pages: Option<Shared<ReservedPages>>,
     ) -> Self {
         Self {
             memory,
@@ -41,6 +40,11 @@ impl Piece {
     /// The memory itself.
     pub(crate) const fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// The pages of the reserve that it is made of, if it is.
+    pub(crate) const fn pages(&self) -> Option<&Shared<ReservedPages>> {
+        self.pages.as_ref()
     }
 
     /// Where the device finds it.

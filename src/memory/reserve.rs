@@ -68,7 +68,8 @@ impl Reserve {
     }
 }
 
-/// Pages of the reserve, scrubbed and given back on drop.
+/// Pages of the reserve, scrubbed and given back on drop. Whatever shows them to somebody is an
+/// owner, for unlike a block of their own they have a next owner before they are freed.
 pub(crate) struct ReservedPages {
     memory: Memory,
     block: Option<Block>,
@@ -110,6 +111,7 @@ pub(super) fn cut(reserve: &Shared<Reserve>, place: &Place) -> Result<Piece, Err
         block: Some(block),
         reserve,
     };
+    let pages = Shared::new(pages).map_err(|_| Error::NoMemory)?;
     // The reserve was aligned by address; whether it lies between the bounds was not looked at.
     if place.offset_in(device_address, length) != Some(0) {
         return Err(Error::NoMemory);

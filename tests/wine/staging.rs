@@ -17,7 +17,7 @@ const COMPANION: &[u8] = b"ntosshim.exe";
 /// What the INF has that Wine 8 does not know, and what it is given instead. Wine knows no decoration but the platform, and
 /// no driver store to run a driver from (DIRID 13): the driver goes to the folder for drivers (DIRID 12).
 const TRANSLATIONS: [(&str, &str); 3] = [
-    ("NTamd64.10.0...16299", "NTamd64"),
+    ("NTamd64.10.0...19041", "NTamd64"),
     ("DefaultDestDir = 13", "DefaultDestDir = 12"),
     (r"%13%\", r"%12%\"),
 ];
@@ -114,10 +114,10 @@ fn inf_in_wine_differs_from_the_shipped_one_in_what_wine_does_not_know_alone() -
         [
             ("DefaultDestDir = 13", "DefaultDestDir = 12"),
             (
-                "%Provider% = Models, NTamd64.10.0...16299",
+                "%Provider% = Models, NTamd64.10.0...19041",
                 "%Provider% = Models, NTamd64"
             ),
-            ("[Models.NTamd64.10.0...16299]", "[Models.NTamd64]"),
+            ("[Models.NTamd64.10.0...19041]", "[Models.NTamd64]"),
             (
                 r"ServiceBinary = %13%\sanproxy.sys",
                 r"ServiceBinary = %12%\sanproxy.sys"

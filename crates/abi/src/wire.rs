@@ -4,7 +4,6 @@
 //! a 32-bit caller's struct is the 64-bit caller's struct. What comes in holds no address to act
 //! on (C11): a handle, a count, a bound, a choice, or an address to look up in the caller's own list.
 
-
 use crate::layout::{Struct, number, wire};
 use crate::{EVENT_KINDS, FAILURE_COUNTERS, PIECES_PER_REPLY};
 

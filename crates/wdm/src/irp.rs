@@ -171,11 +171,7 @@ impl Irp {
         let Self { raw, held, pending } = self;
         // SAFETY: ours to complete; the value is gone. `IO_NO_INCREMENT`.
         unsafe { IofCompleteRequest(raw.as_ptr(), 0) };
-        let status = if pending {
-            Status::PENDING
-        } else {
-            status
-        };
+        let status = if pending { Status::PENDING } else { status };
         Completed { status, held }
     }
 

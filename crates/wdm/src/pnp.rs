@@ -95,6 +95,14 @@ impl Pnp {
         self.irp.complete_as_is(status)
     }
 
+    /// Lets the drivers below go first, then does `work` whatever they say: for requests that must not fail.
+    pub fn after_lower_in_any_case(mut self, work: impl FnOnce()) -> Completed {
+        // SAFETY: the attachment says what this device is attached to.
+        let _ = unsafe { self.irp.forward_and_wait(self.attachment.lower()) };
+        work();
+        self.irp.complete_as_is(Status::SUCCESS)
+    }
+
     /// The rest of a removal, when the driver has given back everything that it held: lets the
     /// drivers below go, waits for the other requests, detaches and deletes the device.
     pub fn finish_removal(mut self) -> Completed {

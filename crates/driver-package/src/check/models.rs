@@ -4,8 +4,8 @@ use super::{Checker, Rule};
 use crate::inf::Entry;
 
 /// The first Windows 10 whose driver store runs isolated packages: version 1709.
-const LOWEST_BUILD: u32 = 16299;
-const DECORATION: &str = "NTamd64.10.0...16299 or NTarm64.10.0...16299, or a later build";
+const LOWEST_BUILD: u32 = 19041;
+const DECORATION: &str = "NTamd64.10.0...19041 or NTarm64.10.0...19041, or a later build";
 
 impl Checker<'_> {
     pub(super) fn models(&mut self) {
