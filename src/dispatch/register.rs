@@ -13,8 +13,8 @@ use wdm::{pool::Shared, process::Process};
 
 use crate::{
     device::{Hardware, Using},
-    file::{File, Mappings, View},
-    memory::{Outcome, Piece, Registration, UserBuffer, allocate, push_within},
+    file::{File, Mappings},
+    memory::{Outcome, Piece, Registration, UserBuffer, View, allocate, push_within},
 };
 
 /// Registers memory.

@@ -5,6 +5,7 @@
 //! * [`source`]: one block: common buffer, reserve, or contiguous
 //! * [`placement`]: which part of a block lies as asked
 //! * [`UserBuffer`]: memory that is the caller's own
+//! * [`View`]: a mapping of a piece in the owner's process
 //! * [`Reserve`]: common buffers taken when the device was started
 
 mod ladder;
@@ -13,15 +14,17 @@ mod registration;
 mod reserve;
 mod source;
 mod user_buffer;
+mod view;
 
 use sanproxy_abi::{CacheType, Error};
 
 pub(crate) use self::{
     ladder::{Outcome, allocate},
     registration::{Piece, Registration},
-    reserve::{Reserve, ReservedPages},
+    reserve::Reserve,
     source::method,
     user_buffer::UserBuffer,
+    view::View,
 };
 
 /// Puts a value into a vector that has room for it. Growing it here could not fail cleanly.
