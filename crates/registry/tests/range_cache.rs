@@ -2,6 +2,13 @@
 //!
 //! Cites san.md: R37-R40, R45.
 
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    reason = "a test may stop"
+)]
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

@@ -164,7 +164,7 @@ extern "win64" fn mm_unsecure_virtual_memory(handle: u64) {
                 process.id, secured.process
             ),
             None => {
-                let issued = handle % STEP == 0
+                let issued = handle.is_multiple_of(STEP)
                     && handle
                         .checked_sub(FIRST)
                         .is_some_and(|it| it / STEP < state.issued);
