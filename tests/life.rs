@@ -85,6 +85,21 @@ fn cancelled_removal_serves_requests_again() {
 }
 
 #[test]
+fn disabled_and_enabled_device_serves_requests_again() {
+    let stage = Setting::default().started().expect("the device starts");
+    let (_, file) = stage.open().expect("a file");
+    register(&file, &good_register()).expect("a page");
+    drop(file);
+    accepted(stage.device.remove()).expect("disabled");
+    stage.device.add_again().expect("enabled");
+    accepted(stage.device.start()).expect("a start");
+    let (_, file) = stage.open().expect("a file");
+    register(&file, &good_register()).expect("a page");
+    drop(file);
+    assert_clean(stage);
+}
+
+#[test]
 fn request_after_stop_is_not_ready() {
     let stage = Setting::default().started().expect("the device starts");
     let (_, file) = stage.open().expect("a file");

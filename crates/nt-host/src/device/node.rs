@@ -187,6 +187,7 @@ impl Device {
     }
 
     fn call_add_device(&self) -> Result<(), HostError> {
+        crate::dma::device_added(&self.host, self.node.pdo);
         let status = self.run_add_device()?;
         if status.is_success() {
             lock(&self.node.state).phase = Phase::Added;

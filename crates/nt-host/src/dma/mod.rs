@@ -26,7 +26,6 @@ use adapter::Adapter;
 use buffers::Memory;
 pub(crate) use device::report_faults;
 
-const START_DEVICE: u8 = 0;
 const REMOVE_DEVICE: u8 = 2;
 const STOP_DEVICE: u8 = 4;
 
@@ -90,13 +89,14 @@ impl DmaState {
     }
 }
 
+/// `AddDevice` is about to be called for a device that may have been removed before.
+pub(crate) fn device_added(host: &Host, pdo: u64) {
+    lock(&host.dma.removed).remove(&pdo);
+}
+
 /// A PnP request has been handled by the whole stack of the device `pdo`: judges adapters kept over STOP or REMOVE.
 pub(crate) fn pnp_completed(host: &Arc<Host>, pdo: u64, minor: u8) {
     let name = match minor {
-        START_DEVICE => {
-            lock(&host.dma.removed).remove(&pdo);
-            return;
-        }
         REMOVE_DEVICE => "REMOVE_DEVICE",
         STOP_DEVICE => "STOP_DEVICE",
         _ => return,
