@@ -85,6 +85,23 @@ fn cancelled_removal_serves_requests_again() {
 }
 
 #[test]
+fn cancelled_removal_leaves_a_pending_stop_pending() {
+    let stage = Setting::default().started().expect("the device starts");
+    let (_, file) = stage.open().expect("a file");
+    accepted(stage.device.query_stop()).expect("nothing is registered");
+    accepted(stage.device.query_remove()).expect("nothing is registered");
+    accepted(stage.device.cancel_remove()).expect("a cancel");
+    assert_eq!(
+        register(&file, &good_register()),
+        Err(Error::NotStarted.status())
+    );
+    accepted(stage.device.cancel_stop()).expect("a cancel");
+    register(&file, &good_register()).expect("a page");
+    drop(file);
+    assert_clean(stage);
+}
+
+#[test]
 fn disabled_and_enabled_device_serves_requests_again() {
     let stage = Setting::default().started().expect("the device starts");
     let (_, file) = stage.open().expect("a file");

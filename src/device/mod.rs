@@ -42,19 +42,13 @@ enum Phase {
     Gone,
 }
 
-impl Phase {
-    const fn is_pending(self) -> bool {
-        matches!(self, Self::StopPending | Self::RemovePending)
-    }
-}
-
 /// # Invariants
 ///
 /// `gate` guards `hardware`: whoever is inside may use it. A closed gate stays until the device is
 /// started again, so that those who come late can wait for the end of the clearing away.
 struct State {
     phase: Phase,
-    /// The phase to go back to if a query is cancelled.
+    /// The phase to go back to if a removal is cancelled.
     before: Phase,
     gate: Option<Rundown>,
     hardware: Option<Shared<Hardware>>,

@@ -18,8 +18,11 @@ pub(crate) fn answer(device: &Shared<Device>, files: &Files, request: Pnp) -> Co
         Minor::StartDevice => request.after_lower(|| trace::started(device.start())),
         Minor::QueryStopDevice => agree_if(request, device.query(Phase::StopPending)),
         Minor::QueryRemoveDevice => agree_if(request, device.query(Phase::RemovePending)),
-        Minor::CancelStopDevice | Minor::CancelRemoveDevice => {
-            request.after_lower_in_any_case(|| device.cancel_query())
+        Minor::CancelStopDevice => {
+            request.after_lower_in_any_case(|| device.cancel(Phase::StopPending))
+        }
+        Minor::CancelRemoveDevice => {
+            request.after_lower_in_any_case(|| device.cancel(Phase::RemovePending))
         }
         Minor::StopDevice => {
             device.clear_away(files, Phase::Stopped);
@@ -75,17 +78,24 @@ impl Device {
         if self.quota.usage().count > 0 {
             return Err(Status::DEVICE_BUSY);
         }
-        if !state.phase.is_pending() {
+        if pending == Phase::RemovePending && state.phase != pending {
             state.before = state.phase;
         }
         state.phase = pending;
         Ok(())
     }
 
-    fn cancel_query(&self) {
+    /// A query is taken back, whatever its answer was. One for removal may have come while a stop
+    /// was pending, which then still is.
+    fn cancel(&self, pending: Phase) {
         let mut state = self.state.lock();
-        if state.phase.is_pending() {
-            state.phase = state.before;
+        if state.phase == pending {
+            // Only a started device is asked whether it may be stopped.
+            state.phase = if pending == Phase::RemovePending {
+                state.before
+            } else {
+                Phase::Started
+            };
         }
     }
 
