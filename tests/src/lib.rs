@@ -7,6 +7,10 @@
 pub mod channel;
 pub mod image;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod model;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod reload;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod scene;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod stage;

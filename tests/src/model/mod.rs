@@ -1,0 +1,103 @@
+//! The driver compared with a model of it, through random histories of everything that can happen to it.
+//!
+//! A new operation is a variant of [`operation::Operation`], which says how likely it is, and a method of [`world::World`], which
+//! does it to the driver and to the [`oracle::Oracle`] and compares. [`compare`] looks at all that can be seen after every step.
+//! [`search`] makes histories and shortens those that fail.
+
+mod compare;
+mod lives;
+pub mod operation;
+pub mod oracle;
+mod requests;
+pub mod search;
+pub mod world;
+
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use self::{operation::Operation, world::World};
+use crate::stage::Stage;
+
+/// A history in which the driver and the model differ.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// What happened, in order.
+    pub steps: Vec<String>,
+    /// How they differ after the last step.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (step, number) in self.steps.iter().zip(1..) {
+            writeln!(formatter, "{number:>4}. {step}")?;
+        }
+        write!(formatter, "then: {}", self.what)
+    }
+}
+
+/// Plays a history to its end, unloads the driver and hears the judge; how many steps it was.
+///
+/// # Errors
+///
+/// The first difference, or what the judge has found.
+pub fn play(history: &[Operation]) -> Result<usize, Difference> {
+    let mut world = World::new().map_err(|what| Difference {
+        steps: Vec::new(),
+        what,
+    })?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        history.iter().try_for_each(|operation| {
+            world.apply(operation)?;
+            world.compare()
+        })
+    }));
+    let steps = std::mem::take(&mut world.steps);
+    let agreed = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
+    let ended = agreed.and_then(|()| end(world));
+    let count = steps.len();
+    ended
+        .map(|()| count)
+        .map_err(|what| Difference { steps, what })
+}
+
+/// What a check said that does not return.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()));
+    text.unwrap_or_else(|| "a check failed".to_string())
+}
+
+/// Everything is closed, the device removed, the driver unloaded.
+fn end(world: World) -> Result<(), String> {
+    let World {
+        stage,
+        processes,
+        handles,
+        ..
+    } = world;
+    drop(handles);
+    for running in processes {
+        let mappings = running.process.mappings();
+        if !mappings.is_empty() {
+            return Err(format!("still mapped at the end: {mappings:x?}"));
+        }
+        running.process.exit().map_err(|error| error.to_string())?;
+    }
+    let Stage {
+        host,
+        driver,
+        device,
+    } = stage;
+    crate::stage::accepted(device.remove()).map_err(|error| error.to_string())?;
+    drop(device);
+    driver.unload().map_err(|error| error.to_string())?;
+    let report = host.report();
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err(report.to_string())
+    }
+}
