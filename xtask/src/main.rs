@@ -11,6 +11,8 @@ mod check;
 mod compare;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod demo;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod endurance;
 mod identity;
 mod package;
 mod process;
@@ -74,12 +76,38 @@ enum Command {
     Check,
     /// Run all tests: unit, property, image, end to end
     Test,
+    /// Play random histories against the model of the driver, until the time is over or one differs
+    Fuzz {
+        /// How long
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+    },
+    /// Load and unload the driver again and again, and see that nothing is left
+    Soak {
+        /// How often
+        #[arg(long, default_value_t = 10_000)]
+        lives: u64,
+    },
 }
 
 /// The embedded NT host runs the driver's machine code, and maps memory as Linux does.
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod demo {
     pub(crate) fn run(_json: bool, _trace: bool) -> anyhow::Result<std::process::ExitCode> {
+        anyhow::bail!("the embedded NT host runs on Linux on x86-64 only")
+    }
+}
+
+/// As above.
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod endurance {
+    pub(crate) fn fuzz(_minutes: u64, _seed: u64) -> anyhow::Result<std::process::ExitCode> {
+        anyhow::bail!("the embedded NT host runs on Linux on x86-64 only")
+    }
+    pub(crate) fn soak(_lives: u64) -> anyhow::Result<std::process::ExitCode> {
         anyhow::bail!("the embedded NT host runs on Linux on x86-64 only")
     }
 }
@@ -107,6 +135,8 @@ fn main() -> ExitCode {
         Command::Demo { json, trace } => demo::run(json, trace),
         Command::Check => check::run().map(|()| ExitCode::SUCCESS),
         Command::Test => test::run(),
+        Command::Fuzz { minutes, seed } => endurance::fuzz(minutes, seed),
+        Command::Soak { lives } => endurance::soak(lives),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
