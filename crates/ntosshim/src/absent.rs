@@ -57,19 +57,6 @@ pub(crate) extern "system" fn KeQueryInterruptTimePrecise(counter: &mut u64) -> 
     time
 }
 
-/// The kernel's routine. Pages of a program are out of reach for the driver's process, so it raises, as for bad pages.
-#[unsafe(no_mangle)]
-pub(crate) extern "system" fn MmProbeAndLockPages(_list: *mut c_void, _mode: i8, _access: i32) {
-    // SAFETY: raises in the driver, which guards this call as the contract demands.
-    unsafe { system::RtlRaiseStatus(system::NOT_SUPPORTED) }
-}
-
-/// The kernel's routine: nothing is ever locked.
-#[unsafe(no_mangle)]
-pub(crate) extern "system" fn MmUnlockPages(_list: *mut c_void) {
-    crate::log::misuse("MmUnlockPages", "nothing is locked");
-}
-
 /// The kernel's routine: nothing can be secured.
 #[unsafe(no_mangle)]
 pub(crate) extern "system" fn MmSecureVirtualMemory(
