@@ -2,6 +2,7 @@
 
 use wdm::{
     control::Control,
+    crash_dump::CrashDump,
     device::Objects,
     entry::Driver,
     irp::Completed,
@@ -26,6 +27,7 @@ pub(crate) type Files = Mutex<List<Shared<File>>>;
 /// The driver.
 pub(crate) struct SanProxy {
     files: Files,
+    dump: Shared<CrashDump>,
 }
 
 impl Driver for SanProxy {
@@ -35,6 +37,7 @@ impl Driver for SanProxy {
     fn load() -> Result<Self, Status> {
         Ok(Self {
             files: Mutex::new(List::new()),
+            dump: Shared::new(CrashDump::register()?)?,
         })
     }
 
@@ -44,7 +47,7 @@ impl Driver for SanProxy {
 
     #[inline(never)]
     fn add_device(&self, objects: Objects) -> Result<Shared<Device>, Status> {
-        Device::new(objects)
+        Device::new(objects, &self.dump)
     }
 
     fn pnp(&self, device: &Shared<Device>, request: Pnp) -> Completed {

@@ -4,6 +4,8 @@
 //! before or after. So nothing here assumes in which process it runs. Mappings are made and removed
 //! inside a gate, which the end of the owner's process closes: when it is past, none is left.
 
+mod page;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use alloc::vec::Vec;
@@ -11,6 +13,7 @@ use alloc::vec::Vec;
 use sanproxy_abi::{Error, wire::Handle};
 use sanproxy_registry::{Chunk, HandleTable, IntervalMap, Quota};
 use wdm::{
+    crash_dump::Marked,
     mutex::Mutex,
     pool::{Owned, Shared},
     process::Process,
@@ -21,18 +24,32 @@ use wdm::{
 };
 
 use crate::{
-    device::{Debt, Device},
+    device::{Debt, Device, Listed},
     dispatch::status,
     memory::Registration,
     secured::{Secured, SecuredRanges},
     trace,
 };
 
+pub(crate) use self::page::PagePlace;
+use self::page::PageView;
+
 /// What a file knows by handle.
 struct Entry {
     registration: Shared<Registration>,
     /// Where what binds it to the process is, if anything does.
     bond: Option<Handle>,
+    attached: Attached,
+}
+
+/// What is true of a registration as long as it has a handle.
+pub(crate) struct Attached {
+    /// It is on the list of the device.
+    #[expect(dead_code, reason = "on the list until dropped")]
+    pub(crate) listed: Listed,
+    /// Its pieces that are in crash dumps.
+    #[expect(dead_code, reason = "in crash dumps until dropped")]
+    pub(crate) marked: Vec<Marked>,
 }
 
 /// Mappings of the pieces of one registration.
@@ -52,11 +69,13 @@ struct Tables {
     entries: Owned<HandleTable<Entry>>,
     bonds: Owned<HandleTable<Bond>>,
     addresses: Owned<IntervalMap<(Handle, u64)>>,
+    page: Option<PageView>,
 }
 
 /// What is taken out of the tables together. Dropped in this order: views before memory.
 struct Removed {
     mappings: Option<Mappings>,
+    attached: Attached,
     registration: Shared<Registration>,
 }
 
@@ -66,6 +85,15 @@ enum Freed {
     Registration(Removed),
     /// It was released meanwhile.
     Nothing,
+}
+
+/// Where an address was found.
+pub(crate) struct Found {
+    /// 0 for the status page.
+    pub(crate) handle: Handle,
+    pub(crate) offset: u64,
+    /// 0 if it is not mapped.
+    pub(crate) user_address: u64,
 }
 
 /// A registration that somebody looks at. Pages of the process's own stay locked meanwhile, and the
@@ -93,7 +121,7 @@ pub(crate) struct File {
 impl File {
     /// A new open, by the current process.
     pub(crate) fn new(device: &Shared<Device>) -> Result<Self, Status> {
-        let using = device.enter().map_err(|error| device.fail(error))?;
+        let _using = device.enter().map_err(|error| device.fail(error))?;
         let process = Shared::new(Process::current()?)?;
         let tables = Tables::new(&process)?;
         let secured = SecuredRanges::new(&process)?;
@@ -102,7 +130,7 @@ impl File {
             process,
             gate: Rundown::new()?,
             swept: AtomicBool::new(false),
-            quota: Shared::new(Quota::new(using.hardware.settings.file))?,
+            quota: Shared::new(Quota::new(device.file_limits()))?,
             tables: Mutex::new(tables),
             secured,
         })
@@ -123,9 +151,16 @@ impl File {
         core::ptr::eq(self.device(), device)
     }
 
-    /// Whether anything is registered or secured.
-    pub(crate) fn has_registrations(&self) -> bool {
-        !self.tables.lock().entries.is_empty() || !self.secured.is_empty()
+    /// Whether it holds anything of the device: registrations, secured ranges, or a view of the status
+    /// page.
+    pub(crate) fn holds_memory(&self) -> bool {
+        let tables = self.tables.lock();
+        !tables.entries.is_empty() || tables.page.is_some() || !self.secured.is_empty()
+    }
+
+    /// The process that opened it.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Charges a registration to the file and the device.
@@ -151,11 +186,13 @@ impl File {
         &self,
         registration: Shared<Registration>,
         mappings: Option<Mappings>,
+        attached: Attached,
     ) -> Result<Handle, Error> {
         let pieces = u32::try_from(registration.count()).map_err(|_| Error::NoMemory)?;
         let (kind, length) = (registration.kind.value(), registration.length());
         let mut new = Removed {
             mappings,
+            attached,
             registration,
         };
         loop {
@@ -220,14 +257,19 @@ impl File {
         })
     }
 
-    /// The registration that holds a device address, and the address's offset in it.
-    pub(crate) fn lookup(&self, address: u64) -> Result<(Handle, u64), Error> {
+    /// The registration that holds a device address, or the status page, and where in it.
+    pub(crate) fn lookup(&self, address: u64) -> Result<Found, Error> {
         let tables = self.tables.lock();
         let ((handle, piece), offset) = tables
             .addresses
             .lookup(address)
             .ok_or(Error::AddressNotFound)?;
-        Ok((handle, piece.saturating_add(offset)))
+        let offset = piece.saturating_add(offset);
+        Ok(Found {
+            handle,
+            offset,
+            user_address: tables.user_address(handle, offset).unwrap_or(0),
+        })
     }
 
     /// Releases one registration: its mappings, then its memory. Its device is being used.
@@ -240,7 +282,7 @@ impl File {
             .ok_or(Error::UnknownHandle)?;
         trace::released(&removed.registration);
         drop(removed);
-        self.device.statistics().count_released();
+        self.device.count_released();
         Ok(())
     }
 
@@ -253,14 +295,14 @@ impl File {
     pub(crate) fn unsecure(&self, handle: Handle) -> Result<(), Error> {
         let _inside = self.gate.enter_or_wait();
         drop(self.secured.remove(handle)?);
-        self.device.statistics().count_released();
+        self.device.count_released();
         Ok(())
     }
 
     fn unsecure_all(&self) {
         while let Some(secured) = self.secured.remove_any() {
             drop(secured);
-            self.device.statistics().count_released();
+            self.device.count_released();
         }
     }
 
@@ -271,12 +313,14 @@ impl File {
         loop {
             let removed = self.tables.lock().remove_any();
             let Some(removed) = removed else {
-                return;
+                break;
             };
             trace::released(&removed.registration);
             drop(removed);
-            self.device.statistics().count_released();
+            self.device.count_released();
         }
+        // Last, so that a provider can see all of it.
+        self.unmap_page();
     }
 
     /// The last handle is closed: nothing stays mapped or locked, and nothing new is registered.
@@ -312,6 +356,7 @@ impl File {
     }
 
     fn free_process(&self) {
+        self.unmap_page();
         loop {
             let freed = self.tables.lock().free_any();
             match freed {
@@ -319,7 +364,7 @@ impl File {
                 Some(Freed::Registration(removed)) => {
                     trace::released(&removed.registration);
                     drop(removed);
-                    self.device.statistics().count_released();
+                    self.device.count_released();
                 }
                 Some(views) => drop(views),
             }
@@ -337,6 +382,7 @@ impl Device {
     pub(crate) fn fail(&self, error: Error) -> Status {
         self.statistics().count_failure(error);
         trace::failed(error);
+        self.publish();
         status(error)
     }
 }
@@ -348,7 +394,18 @@ impl Tables {
             entries: handle_table(salt(process))?,
             bonds: handle_table(salt(process))?,
             addresses: Owned::new(IntervalMap::new(salt(process)))?,
+            page: None,
         })
+    }
+
+    /// Where the process finds a byte of a registration, or of the status page.
+    fn user_address(&self, handle: Handle, offset: u64) -> Option<u64> {
+        if handle == Handle(0) {
+            return self.page_place()?.user_address.checked_add(offset);
+        }
+        let entry = self.entries.get(handle)?;
+        self.bonds.get(entry.bond?)?;
+        entry.registration.user_address_at(offset)
     }
 
     /// Takes everything in, or hands it back if there is no room.
@@ -362,11 +419,13 @@ impl Tables {
         }
         let Removed {
             mappings,
+            attached,
             registration,
         } = new;
         let Some(reservation) = self.entries.reserve() else {
             return Err(Removed {
                 mappings,
+                attached,
                 registration,
             });
         };
@@ -388,7 +447,11 @@ impl Tables {
                 .insert(span.device_address, span.length, (handle, offset));
             offset = offset.saturating_add(span.length);
         }
-        let entry = Entry { registration, bond };
+        let entry = Entry {
+            registration,
+            bond,
+            attached,
+        };
         match self.entries.fulfil(reservation, entry) {
             Ok(handle) => Ok(handle),
             // The reservation is this table's own, just made.
@@ -419,7 +482,11 @@ impl Tables {
 
     /// Removes what belongs to an entry from the other tables.
     fn take_out(&mut self, handle: Handle, entry: Entry) -> Removed {
-        let Entry { registration, bond } = entry;
+        let Entry {
+            registration,
+            bond,
+            attached,
+        } = entry;
         let mut offset = 0_u64;
         for span in registration.spans() {
             self.addresses.remove(span.device_address, (handle, offset));
@@ -431,6 +498,7 @@ impl Tables {
         };
         Removed {
             mappings,
+            attached,
             registration,
         }
     }

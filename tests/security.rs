@@ -90,7 +90,7 @@ fn in_both_modes(file: &File, code: u32, input: &[u8], output_length: usize) -> 
 #[test]
 fn kernel_mode_caller_gets_no_more_than_a_user_mode_caller() {
     let (stage, file) = started();
-    for code in &CODES {
+    for code in CODES {
         let (input, output) = (code.input.size, code.output.size);
         // Good ones where a header is all it takes, and wrong ones of each.
         let good = Header {

@@ -20,7 +20,7 @@ pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutpu
     let (start, length) = (request.range.start(), request.range.length());
     let range = SecuredRange::new(start, length, kept, process).map_err(|_| Error::UserRange)?;
     let handle = file.insert_secured(Secured { range, debt })?;
-    file.device().statistics().count_made();
+    file.device().count_made();
     Ok(SecureOutput {
         header: Header::of::<SecureOutput>(),
         handle,

@@ -44,8 +44,16 @@ choice! {
         Secure = 0x8A5A_E020 as "IOCTL_SANPROXY_SECURE",
         /// Ends the securing of a range.
         Unsecure = 0x8A5A_E024 as "IOCTL_SANPROXY_UNSECURE",
+        /// Maps the device's status page into the caller, read-only.
+        MapStatusPage = 0x8A5A_E038 as "IOCTL_SANPROXY_MAP_STATUS_PAGE",
+        /// Lists the registrations of all files, a page at a time. For administrators.
+        Enumerate = 0x8A5A_E03C as "IOCTL_SANPROXY_ENUMERATE",
+        /// Sets the quotas, for now and after a restart of the device. For administrators.
+        SetQuota = 0x8A5A_E040 as "IOCTL_SANPROXY_SET_QUOTA",
         /// Makes the caller's own memory reachable for the device.
         RegisterUserBuffer = 0x8A5A_E044 as "IOCTL_SANPROXY_REGISTER_USER_BUFFER",
+        /// Registers several ranges up to a total: a host memory buffer.
+        RegisterHostMemory = 0x8A5A_E048 as "IOCTL_SANPROXY_REGISTER_HOST_MEMORY",
     }
 }
 
@@ -63,7 +71,7 @@ pub struct Code {
 }
 
 /// All control codes.
-pub const CODES: [Code; 11] = [
+pub const CODES: &[Code] = &[
     Code {
         code: ControlCode::QueryInterface,
         function: 0x800,
@@ -125,22 +133,47 @@ pub const CODES: [Code; 11] = [
         output: wire::Header::LAYOUT,
     },
     Code {
+        code: ControlCode::MapStatusPage,
+        function: 0x80E,
+        input: wire::Header::LAYOUT,
+        output: wire::MapStatusPageOutput::LAYOUT,
+    },
+    Code {
+        code: ControlCode::Enumerate,
+        function: 0x80F,
+        input: wire::EnumerateInput::LAYOUT,
+        output: wire::EnumerateOutput::LAYOUT,
+    },
+    Code {
+        code: ControlCode::SetQuota,
+        function: 0x810,
+        input: wire::SetQuotaInput::LAYOUT,
+        output: wire::Header::LAYOUT,
+    },
+    Code {
         code: ControlCode::RegisterUserBuffer,
         function: 0x811,
         input: wire::RegisterUserBufferInput::LAYOUT,
         output: wire::RegisterOutput::LAYOUT,
     },
+    Code {
+        code: ControlCode::RegisterHostMemory,
+        function: 0x812,
+        input: wire::RegisterHostMemoryInput::LAYOUT,
+        output: wire::RegisterOutput::LAYOUT,
+    },
 ];
 
 const _: () = {
-    let mut rest: &[Code] = &CODES;
-    let mut lowest = FIRST_FUNCTION;
+    let mut rest: &[Code] = CODES;
+    let mut function = FIRST_FUNCTION;
     while let [first, others @ ..] = rest {
-        assert!(first.function >= lowest);
+        // In order, and none twice; numbers in between may be left out.
+        assert!(first.function >= function);
         assert!(first.code.value() == control_code(first.function));
         assert!((first.code.value() >> 14) & 3 == ACCESS);
         assert!(first.code.value() & 3 == TRANSFER_METHOD);
-        lowest = first.function + 1;
+        function = first.function + 1;
         rest = others;
     }
     assert!(CODES.len() == ControlCode::ALL.len());

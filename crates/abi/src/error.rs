@@ -92,6 +92,14 @@ errors! {
     Access = 26 as "SANPROXY_FAILURE_ACCESS";
     /// The device cannot be given the pages themselves at addresses that lie as asked.
     OutOfReach = 27 as "SANPROXY_FAILURE_OUT_OF_REACH";
+    /// The request is for administrators: the caller's token is not in their group.
+    NotAdministrator = 28 as "SANPROXY_FAILURE_NOT_ADMINISTRATOR";
+    /// A quota is beyond what its parameter can be; the parameters are listed in the header.
+    QuotaRange = 29 as "SANPROXY_FAILURE_QUOTA_RANGE";
+    /// The quotas could not be written to the registry; they are as they were.
+    RegistryFailed = 30 as "SANPROXY_FAILURE_REGISTRY_FAILED";
+    /// The minimum is more than the preferred total, or the most ranges is not 1 to 4096.
+    HostMemoryLimits = 31 as "SANPROXY_FAILURE_HOST_MEMORY_LIMITS";
 }
 
 const _: () = {
@@ -124,14 +132,17 @@ impl Error {
             | Self::UnknownCacheType
             | Self::UnknownNode
             | Self::OutOfRange
-            | Self::Access => Status::INVALID_PARAMETER,
+            | Self::Access
+            | Self::QuotaRange
+            | Self::HostMemoryLimits => Status::INVALID_PARAMETER,
             Self::KindNotOffered => Status::NOT_SUPPORTED,
             Self::UnknownHandle => Status::INVALID_HANDLE, // never issued, stale, or somebody else's
             Self::FileQuota | Self::DeviceQuota => Status::QUOTA_EXCEEDED,
             Self::NoMemory | Self::MappingFailed => Status::INSUFFICIENT_RESOURCES,
             Self::NotStarted => Status::DEVICE_NOT_READY,
             Self::Removed => Status::DELETE_PENDING,
-            Self::WrongProcess => Status::ACCESS_DENIED,
+            Self::WrongProcess | Self::NotAdministrator => Status::ACCESS_DENIED,
+            Self::RegistryFailed => Status::REGISTRY_IO_FAILED,
             Self::AddressNotFound => Status::NOT_FOUND,
             Self::FileClosed => Status::FILE_CLOSED,
             Self::UserRange => Status::ACCESS_VIOLATION,

@@ -9,9 +9,14 @@ use crate::wire::{
     UnsecureInput,
 };
 use crate::{
-    ANY_NODE, Access, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, LOW_MEMORY_HIGHEST,
-    PAGE_SIZE, RegisterFlags, RegisterUserBufferRequest, UserBytes,
+    ANY_NODE, Access, CacheType, ControlCode, Error, Kind, LARGEST_ALIGNMENT, PAGE_SIZE,
+    RegisterFlags, RegisterUserBufferRequest, UserBytes,
 };
+
+mod device;
+
+use device::highest;
+pub use device::{HostMemoryRequest, QuotaRequest};
 
 /// A length in whole pages: never zero, and its byte count never overflows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -239,11 +244,7 @@ impl TryFrom<RegisterInput> for RegisterRequest {
         let length = Pages::for_bytes(input.length.0)?;
         let boundary = Boundary::parse(input.boundary.0, length)?;
         let alignment = Alignment::parse(input.alignment.0)?;
-        let highest = if flags.contains(RegisterFlags::LOW_MEMORY) {
-            input.highest.0.min(LOW_MEMORY_HIGHEST)
-        } else {
-            input.highest.0
-        };
+        let highest = highest(input.highest.0, flags);
         let bounds = Bounds::parse(input.lowest.0, highest, length, alignment)?;
         let cache = CacheType::from_value(input.cache.0).ok_or(Error::UnknownCacheType)?;
         let node = (input.node.0 != ANY_NODE).then_some(Node(input.node.0));
@@ -381,6 +382,14 @@ pub enum Request {
     Lookup(DeviceAddress),
     /// Replied with [`Header`].
     Move(MoveRequest),
+    /// Replied with [`wire::MapStatusPageOutput`].
+    MapStatusPage,
+    /// Which registrations come after this one? Replied with [`wire::EnumerateOutput`].
+    Enumerate(wire::Serial),
+    /// Replied with [`Header`].
+    SetQuota(QuotaRequest),
+    /// Replied with [`wire::RegisterOutput`].
+    RegisterHostMemory(HostMemoryRequest),
     /// Replied with [`wire::SecureOutput`].
     Secure(SecureRequest),
     /// Replied with [`Header`].
@@ -430,6 +439,22 @@ impl Request {
             ControlCode::Move => receive::<MoveInput, Header>(input, output_length)
                 .and_then(MoveRequest::try_from)
                 .map(Self::Move),
+            ControlCode::MapStatusPage => {
+                receive::<Header, wire::MapStatusPageOutput>(input, output_length)
+                    .map(|_| Self::MapStatusPage)
+            }
+            ControlCode::Enumerate => {
+                receive::<wire::EnumerateInput, wire::EnumerateOutput>(input, output_length)
+                    .map(|input| Self::Enumerate(input.after))
+            }
+            ControlCode::SetQuota => receive::<wire::SetQuotaInput, Header>(input, output_length)
+                .and_then(QuotaRequest::try_from)
+                .map(Self::SetQuota),
+            ControlCode::RegisterHostMemory => {
+                receive::<wire::RegisterHostMemoryInput, wire::RegisterOutput>(input, output_length)
+                    .and_then(HostMemoryRequest::try_from)
+                    .map(Self::RegisterHostMemory)
+            }
             ControlCode::Secure => receive::<SecureInput, wire::SecureOutput>(input, output_length)
                 .and_then(SecureRequest::try_from)
                 .map(Self::Secure),

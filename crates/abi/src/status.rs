@@ -33,7 +33,7 @@ statuses! {
     INVALID_DEVICE_REQUEST = 0xC000_0010;
     /// The device does not reach the pages as asked.
     CONFLICTING_ADDRESSES = 0xC000_0018;
-    /// Memory can be mapped only into the process that opened the file.
+    /// The caller may not ask this: it is another process, or no administrator.
     ACCESS_DENIED = 0xC000_0022;
     /// A limit on bytes or registrations is reached.
     QUOTA_EXCEEDED = 0xC000_0044;
@@ -49,6 +49,8 @@ statuses! {
     NOT_SUPPORTED = 0xC000_00BB;
     /// The file is closed.
     FILE_CLOSED = 0xC000_0128;
+    /// The registry could not be written.
+    REGISTRY_IO_FAILED = 0xC000_014D;
     /// No registration of this file holds the address.
     NOT_FOUND = 0xC000_0225;
 }

@@ -29,7 +29,7 @@ fn struct_and_field_have_documentation() {
 
 #[test]
 fn input_holds_no_address_to_act_on() {
-    const KINDS: [&str; 8] = [
+    const KINDS: [&str; 10] = [
         "Header",
         "Handle",
         "ByteCount",
@@ -38,6 +38,8 @@ fn input_holds_no_address_to_act_on() {
         "Choice",
         "PieceIndex",
         "Reserved",
+        "Count",
+        "Serial",
     ];
     for code in CODES.iter().filter(|code| code.input.name != "Header") {
         for field in code.input.fields {

@@ -22,10 +22,12 @@
 //! to a simulated one.
 #![cfg_attr(not(windows), forbid(unsafe_code))]
 
+mod administration;
 mod cache;
 mod capabilities;
 mod channel;
 mod error;
+mod host_memory;
 #[cfg(any(windows, test))]
 mod mappings;
 mod options;
@@ -34,24 +36,30 @@ mod registration;
 mod reply;
 mod secured;
 mod statistics;
+mod status_page;
 mod system_error;
 mod user_buffers;
 mod win32;
 #[cfg(windows)]
 pub mod windows;
 
+pub use administration::{ListedRegistration, Quotas};
 pub use cache::{CacheCounters, Invalidation, Lease, Registrar, RegistrationCache};
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
 pub use error::Error;
+pub use host_memory::HostMemoryOptions;
 pub use options::RegisterOptions;
 pub use provider::{Location, Provider};
 pub use registration::{Piece, Registration, RegistrationReport, UserBufferOptions};
 pub use sanproxy_abi::wire::Handle;
-pub use sanproxy_abi::{Access, AddressKind, CacheType, ControlCode, Kind, Kinds, Method, Status};
+pub use sanproxy_abi::{
+    Access, AddressKind, CacheType, ControlCode, DeviceState, Kind, Kinds, Method, Status,
+};
 pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;
 pub use statistics::Statistics;
+pub use status_page::{DeviceStatus, StatusPage};
 pub use system_error::SystemError;
 pub use user_buffers::{UserBuffer, UserBuffers};
 pub use win32::{status_of_win32, win32_of_status};
