@@ -12,6 +12,7 @@ use crate::reply::{Check, ask};
 use crate::{
     Capabilities, Channel, Error, HostMemoryOptions, Interface, ListedRegistration, Quotas,
     RegisterOptions, Registration, SecuredRange, Statistics, StatusPage, UserBufferOptions,
+    UserBuffers,
 };
 
 /// Where a device address lies: in a registration, or in the status page.
@@ -115,6 +116,12 @@ impl<C: Channel> Provider<C> {
         options: &UserBufferOptions,
     ) -> Result<Registration<C>, Error> {
         Registration::of_user_buffer(Arc::clone(&self.channel), options)
+    }
+
+    /// What a [`RegistrationCache`](crate::RegistrationCache) registers memory of this process with.
+    #[must_use]
+    pub fn user_buffers(&self) -> UserBuffers<C> {
+        UserBuffers::new(Arc::clone(&self.channel))
     }
 
     /// Registers a host memory buffer: several ranges up to a total. It is released on drop.
