@@ -31,8 +31,8 @@ use crate::{
     trace,
 };
 
-pub(crate) use self::page::PagePlace;
 use self::page::PageView;
+pub(crate) use self::page::{Found, PagePlace};
 
 /// What a file knows by handle.
 struct Entry {
@@ -85,15 +85,6 @@ enum Freed {
     Registration(Removed),
     /// It was released meanwhile.
     Nothing,
-}
-
-/// Where an address was found.
-pub(crate) struct Found {
-    /// 0 for the status page.
-    pub(crate) handle: Handle,
-    pub(crate) offset: u64,
-    /// 0 if it is not mapped.
-    pub(crate) user_address: u64,
 }
 
 /// A registration that somebody looks at. Pages of the process's own stay locked meanwhile, and the
@@ -254,21 +245,6 @@ impl File {
             registration: entry.registration.clone(),
             mapped,
             inside,
-        })
-    }
-
-    /// The registration that holds a device address, or the status page, and where in it.
-    pub(crate) fn lookup(&self, address: u64) -> Result<Found, Error> {
-        let tables = self.tables.lock();
-        let ((handle, piece), offset) = tables
-            .addresses
-            .lookup(address)
-            .ok_or(Error::AddressNotFound)?;
-        let offset = piece.saturating_add(offset);
-        Ok(Found {
-            handle,
-            offset,
-            user_address: tables.user_address(handle, offset).unwrap_or(0),
         })
     }
 

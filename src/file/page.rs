@@ -1,4 +1,4 @@
-//! What a file knows of the status page.
+//! What a file knows of the status page, and which address lies in it or in a registration.
 
 use sanproxy_abi::{Error, PAGE_SIZE, wire::Handle};
 use wdm::user_mapping::UserMapping;
@@ -18,7 +18,31 @@ pub(crate) struct PagePlace {
     pub(crate) device_address: u64,
 }
 
+/// Where an address was found.
+pub(crate) struct Found {
+    /// 0 for the status page.
+    pub(crate) handle: Handle,
+    pub(crate) offset: u64,
+    /// 0 if it is not mapped.
+    pub(crate) user_address: u64,
+}
+
 impl File {
+    /// The registration that holds a device address, or the status page, and where in it.
+    pub(crate) fn lookup(&self, address: u64) -> Result<Found, Error> {
+        let tables = self.tables.lock();
+        let ((handle, piece), offset) = tables
+            .addresses
+            .lookup(address)
+            .ok_or(Error::AddressNotFound)?;
+        let offset = piece.saturating_add(offset);
+        Ok(Found {
+            handle,
+            offset,
+            user_address: tables.user_address(handle, offset).unwrap_or(0),
+        })
+    }
+
     /// Maps the status page into the process that opened the file, once.
     pub(crate) fn map_page(&self) -> Result<PagePlace, Error> {
         let (process, _inside) = self.owner()?;
