@@ -32,7 +32,6 @@ use crate::{
 };
 
 use self::page::PageView;
-pub(crate) use self::page::{Found, PagePlace};
 
 /// What a file knows by handle.
 struct Entry {
