@@ -87,6 +87,15 @@ pub struct Wish {
     pub flaw: Option<Flaw>,
 }
 
+/// What the system has not enough of while a request is under way.
+#[derive(Clone, Copy, Debug)]
+pub enum Shortage {
+    /// Whatever this call asks for.
+    Call(u8),
+    /// Common buffers, at this call for one.
+    CommonBuffer(u8),
+}
+
 /// What is wrong with the form of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Malformation {
@@ -134,8 +143,8 @@ pub enum Operation {
     Close(Pick),
     /// A request to register.
     Register(Pick, Wish),
-    /// The same while the system fails a call.
-    RegisterInShortage(Pick, Wish, u8),
+    /// The same while the system is short of memory.
+    RegisterInShortage(Pick, Wish, Shortage),
     /// A request to release.
     Release(Pick, Target),
     /// A request for the pieces of a registration, from one of them on.
@@ -257,7 +266,14 @@ fn malformation() -> impl Strategy<Value = Malformation> {
 
 /// Numbers that are small more often than not, and now and then next to overflowing.
 fn number() -> impl Strategy<Value = u32> {
-    prop_oneof![8 => 0..20_000_u32, 1 => Just(u32::MAX), 1 => Just(0)]
+    prop_oneof![6 => 0..3000_u32, 2 => 0..20_000_u32, 1 => Just(u32::MAX), 1 => Just(0)]
+}
+
+fn shortage() -> impl Strategy<Value = Shortage> {
+    prop_oneof![
+        (1..40_u8).prop_map(Shortage::Call),
+        (1..3_u8).prop_map(Shortage::CommonBuffer),
+    ]
 }
 
 fn request() -> impl Strategy<Value = Operation> {
@@ -267,15 +283,18 @@ fn request() -> impl Strategy<Value = Operation> {
     let pick = any::<Pick>;
     prop_oneof![
         12 => (pick(), wish()).prop_map(|(handle, wish)| Register(handle, wish)),
-        2 => (pick(), wish(), 1..40_u8)
-            .prop_map(|(handle, wish, call)| RegisterInShortage(handle, wish, call)),
+        3 => (pick(), wish(), shortage())
+            .prop_map(|(handle, wish, shortage)| RegisterInShortage(handle, wish, shortage)),
         6 => (pick(), target()).prop_map(|(handle, target)| Release(handle, target)),
         2 => (pick(), target(), prop_oneof![6 => Just(0_u32), 1 => 0..20_u32])
             .prop_map(|(handle, target, first)| Query(handle, target, first)),
         2 => (pick(), target(), number())
             .prop_map(|(handle, target, offset)| Lookup(handle, target, offset)),
-        5 => (pick(), [target(), target()], [number(), number(), number()])
+        3 => (pick(), [target(), target()], [number(), number(), number()])
             .prop_map(|(handle, targets, numbers)| Move(handle, targets, numbers)),
+        // Within one registration, where both ranges may overlap.
+        3 => (pick(), target(), [0..3000_u32, 0..3000_u32, 1..3000_u32])
+            .prop_map(|(handle, target, numbers)| Move(handle, [target, target], numbers)),
         1 => pick().prop_map(Capabilities),
         1 => (pick(), malformation()).prop_map(|(handle, what)| Malformed(handle, what)),
     ]

@@ -82,6 +82,8 @@ pub struct OpenFile {
 
 /// Device addresses that were given back.
 pub struct Formerly {
+    /// Its handle.
+    pub handle: u64,
     /// Its pieces.
     pub pieces: Vec<Piece>,
     /// Whether the device may still reach them.
@@ -251,6 +253,24 @@ impl Oracle {
             .ok_or(Error::UnknownHandle)
     }
 
+    /// Whether a handle has been given to anybody before.
+    pub fn knows(&self, handle: u64) -> bool {
+        let live = self.registrations.iter().map(|own| own.handle);
+        let stale = self.files.values().flat_map(|file| &file.stale).copied();
+        live.chain(stale).any(|known| known == handle)
+    }
+
+    /// Where the device finds, or found, the first piece of a registration.
+    pub fn address_of(&self, handle: u64) -> Option<u64> {
+        let live = self
+            .registrations
+            .iter()
+            .map(|own| (own.handle, &own.pieces));
+        let former = self.former.iter().map(|own| (own.handle, &own.pieces));
+        let (_, pieces) = live.chain(former).find(|(known, _)| *known == handle)?;
+        pieces.first().map(|piece| piece.device)
+    }
+
     /// Releases a registration.
     pub fn release(&mut self, file: usize, handle: u64) -> Result<(), Error> {
         self.gate()?;
@@ -266,6 +286,7 @@ impl Oracle {
             file.stale.push(own.handle);
         }
         self.former.push(Formerly {
+            handle: own.handle,
             pieces: own.pieces,
             reserved: own.reserved,
         });

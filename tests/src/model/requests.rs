@@ -11,7 +11,7 @@ use sanproxy_abi::{
 use zerocopy::IntoBytes;
 
 use super::{
-    operation::{Flaw, Malformation, Pick, Reach, Target, Wish},
+    operation::{Flaw, Malformation, Pick, Reach, Shortage, Target, Wish},
     oracle::{BOUNDARY, Piece, Registration},
     world::{Agreement, Handle, World, same},
 };
@@ -19,7 +19,7 @@ use crate::wire;
 
 impl World {
     /// Registers, perhaps while the system fails one of its calls.
-    pub fn register(&mut self, pick: Pick, wish: &Wish, shortage: Option<u8>) -> Agreement {
+    pub fn register(&mut self, pick: Pick, wish: &Wish, shortage: Option<Shortage>) -> Agreement {
         let Some(handle) = self.pick(pick) else {
             return Ok(());
         };
@@ -27,8 +27,12 @@ impl World {
         let mut expectation = self.oracle.expect(file, process, wish);
         let input = input(wish);
         let faults = self.stage.host.faults();
-        if let Some(call) = shortage {
-            faults.fail_nth(u64::from(call));
+        match shortage {
+            Some(Shortage::Call(call)) => faults.fail_nth(u64::from(call)),
+            Some(Shortage::CommonBuffer(call)) => {
+                faults.fail_routine("AllocateCommonBufferWithBounds", u64::from(call));
+            }
+            None => (),
         }
         let reply = wire::register(&handle.file, &input);
         faults.clear();
@@ -45,7 +49,7 @@ impl World {
         }
         self.tell(format!(
             "handle {number}: register {wish:?}{}",
-            shortage.map_or(String::new(), |call| format!(", call {call} fails"))
+            shortage.map_or(String::new(), |shortage| format!(", short of {shortage:?}"))
         ));
         if charged {
             self.oracle.charged(wish.rounded(), expectation.padding);
@@ -101,7 +105,7 @@ impl World {
         for piece in &pieces {
             lies_as_asked(wish, piece)?;
         }
-        if reply.handle.0 == 0 || self.oracle.find(file, reply.handle.0).is_ok() {
+        if reply.handle.0 == 0 || self.oracle.knows(reply.handle.0) {
             return Err(format!("the handle {:#x} is not new", reply.handle.0));
         }
         let reserved = reply.method.0 == Method::Reserve.value() || pieces.len() > 1;
@@ -182,12 +186,8 @@ impl World {
         };
         let (number, file) = (handle.number, handle.opened);
         let named = self.resolve(file, target);
-        let all = &self.oracle.registrations;
-        let start = all
-            .iter()
-            .find(|own| own.handle == named)
-            .and_then(|own| own.pieces.first());
-        let address = start.map_or(named, |piece| piece.device + u64::from(offset));
+        let start = self.oracle.address_of(named);
+        let address = start.map_or(named, |start| start + u64::from(offset));
         let input = LookupInput {
             header: Header::of::<LookupInput>(),
             device_address: DeviceAddress(address),

@@ -105,8 +105,8 @@ impl World {
             Operation::Duplicate(handle, process) => self.duplicate(handle, process),
             Operation::Close(pick) => self.close(pick),
             Operation::Register(pick, wish) => self.register(pick, &wish, None),
-            Operation::RegisterInShortage(pick, wish, call) => {
-                self.register(pick, &wish, Some(call))
+            Operation::RegisterInShortage(pick, wish, shortage) => {
+                self.register(pick, &wish, Some(shortage))
             }
             Operation::Release(pick, target) => self.release(pick, target),
             Operation::Query(pick, target, first) => self.query(pick, target, first),
