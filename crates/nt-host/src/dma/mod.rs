@@ -125,6 +125,8 @@ pub(crate) fn driver_unloaded(host: &Arc<Host>) {
     for adapter in lock(&host.dma.adapters).values() {
         report_outstanding(host, adapter);
     }
+    // Kept so far to tell a use after the release, which no code is left for.
+    lock(&host.dma.adapters).retain(|_, adapter| !lock(&adapter.state).released);
 }
 
 /// Buffers over the driver's own memory and lists in it: the memory half does not know of them.
