@@ -26,7 +26,7 @@ use crate::{
     memory::{Registration, View},
     messages::{self, Endpoint},
     secured::{Secured, SecuredRanges},
-    trace,
+    trace::{self, Left},
 };
 
 /// What a file knows by handle.
@@ -63,7 +63,7 @@ struct Removed {
 
 /// What was bound to the process.
 enum Freed {
-    Views(#[expect(dead_code, reason = "unmapped on drop")] Mappings),
+    Views(Mappings),
     Registration(Removed),
     /// It was released meanwhile.
     Nothing,
@@ -291,7 +291,9 @@ impl File {
     /// Unsecures one range. Its device is being used.
     pub(crate) fn unsecure(&self, handle: Handle) -> Result<(), Error> {
         let _inside = self.gate.enter_or_wait();
-        drop(self.secured.remove(handle)?);
+        let secured = self.secured.remove(handle)?;
+        trace::unsecured(&secured);
+        drop(secured);
         self.device.statistics().count_released();
         Ok(())
     }
@@ -300,6 +302,7 @@ impl File {
     fn unsecure_all(&self) -> u64 {
         let mut released = 0_u64;
         while let Some(secured) = self.secured.remove_any() {
+            trace::unsecured(&secured);
             drop(secured);
             self.device.statistics().count_released();
             released = released.saturating_add(1);
@@ -352,23 +355,33 @@ impl File {
     pub(crate) fn process_exit(&self) {
         let _held = self.device.hold();
         self.gate.run_down(|| {
-            self.unsecure_all();
-            self.free_process();
+            let unsecured = self.unsecure_all();
+            trace::process_ended(Left {
+                unsecured,
+                ..self.free_process()
+            });
         });
         self.swept.store(true, Ordering::Release);
     }
 
-    fn free_process(&self) {
+    /// Unmaps and releases what is bound to the process; tells what that was.
+    fn free_process(&self) -> Left {
+        let mut left = Left::default();
         loop {
             let freed = self.tables.lock().free_any();
             match freed {
-                None => return,
+                None => return left,
                 Some(Freed::Registration(removed)) => {
                     trace::released(&removed.registration);
                     drop(removed);
                     self.device.statistics().count_released();
+                    left.released = left.released.saturating_add(1);
                 }
-                Some(views) => drop(views),
+                Some(Freed::Views(mappings)) => {
+                    drop(mappings);
+                    left.unmapped = left.unmapped.saturating_add(1);
+                }
+                Some(Freed::Nothing) => {}
             }
         }
     }

@@ -19,6 +19,8 @@ pub(crate) struct Secured {
     pub(crate) range: SecuredRange,
     #[expect(dead_code, reason = "given back when dropped")]
     pub(crate) debt: Debt,
+    /// How many bytes were asked for.
+    pub(crate) length: u64,
 }
 
 struct Table {

@@ -4,10 +4,10 @@
 //! and causes by the numbers of [`Error`]. It never says where: no address of any kind, no handle,
 //! nothing that a program passed.
 
-use sanproxy_abi::Error;
+use sanproxy_abi::{Access, Error};
 use wdm::{status::Status, trace_event, trace_provider};
 
-use crate::{device::Device, dispatch::status, file::File, memory::Registration};
+use crate::{device::Device, dispatch::status, file::File, memory::Registration, secured::Secured};
 
 trace_provider! {
     /// Its identifier is made from its name in the way that all such tools know.
@@ -42,6 +42,25 @@ trace_event! {
 trace_event! {
     PROVIDER:
     fn release = "Release", Verbose, { "Kind" kind: u32, "Length" length: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn secure = "Secure", Verbose, { "Access" access: u32, "Length" length: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn unsecure = "Unsecure", Verbose, { "Length" length: u64 }
+}
+
+trace_event! {
+    PROVIDER:
+    fn process_exit = "ProcessExit", Information, {
+        "Unmapped" unmapped: u64,
+        "Released" released: u64,
+        "Unsecured" unsecured: u64,
+    }
 }
 
 trace_event! {
@@ -89,6 +108,34 @@ pub(crate) fn registered(kind: u32, length: u64, pieces: u32) {
 /// A registration is released.
 pub(crate) fn released(registration: &Registration) {
     release(registration.kind.value(), registration.length());
+}
+
+/// Memory of a program's own has been secured.
+pub(crate) fn secured(access: Access, length: u64) {
+    secure(access.value(), length);
+}
+
+/// A secured range is about to be unsecured.
+pub(crate) fn unsecured(range: &Secured) {
+    unsecure(range.length);
+}
+
+/// What a process that has come to its end left to its file; nothing is told of nothing.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Registrations that were mapped into it; they stay registered.
+    pub(crate) unmapped: u64,
+    /// Registrations of its own memory.
+    pub(crate) released: u64,
+    /// Secured ranges.
+    pub(crate) unsecured: u64,
+}
+
+/// The process that opened a file has ended, and this went with it.
+pub(crate) fn process_ended(left: Left) {
+    if left != Left::default() {
+        process_exit(left.unmapped, left.released, left.unsecured);
+    }
 }
 
 /// A request failed.

@@ -9,12 +9,16 @@
 )]
 
 use nt_host::{RegistryValue, TraceEvent, TraceValue, USER_LIMIT};
-use sanproxy_abi::{Error, Kind};
-use sanproxy_provider::RegisterOptions;
+use sanproxy_abi::{
+    ControlCode, Error, Kind,
+    wire::{ByteCount, Choice, Header, RangeStart, Reserved, SecureInput, SecureOutput, UserRange},
+};
+use sanproxy_provider::{Access, RegisterOptions, UserBufferOptions};
 use sanproxy_tests::{
     image::{self, TestImage},
     stage::{Setting, Stage, accepted},
     trace::{NAME, PROVIDER, events},
+    wire::ask,
 };
 
 /// A setting under which the ninth page is one too many.
@@ -158,6 +162,79 @@ fn registrations_left_open_are_released_in_one_event_each() {
 }
 
 #[test]
+fn securing_and_unsecuring_are_one_event_each_with_access_and_length() {
+    let stage = started(Setting::default());
+    let (process, provider) = stage.provider().expect("a provider");
+    let start = process.allocate(8192).expect("two pages");
+    let secured = provider.secure(start + 10, 5000, Access::Write);
+    let event = only(&stage, "Secure");
+    let access = u64::from(Access::Write.value());
+    assert_eq!(
+        (event.number("Access"), event.number("Length")),
+        (Some(access), Some(5000))
+    );
+    assert!(!names(&stage).contains(&"Unsecure".to_string()));
+    secured.expect("secured").unsecure().expect("unsecured");
+    assert_eq!(only(&stage, "Unsecure").number("Length"), Some(5000));
+    drop(provider);
+    finish(stage);
+}
+
+#[test]
+fn range_left_secured_is_unsecured_in_one_event_when_the_file_is_closed() {
+    let stage = started(Setting::default());
+    let (process, file) = stage.open().expect("a file");
+    let input = SecureInput {
+        header: Header::of::<SecureInput>(),
+        range: UserRange {
+            start: RangeStart(process.allocate(4096).expect("a page")),
+            length: ByteCount(7),
+        },
+        access: Choice(Access::Read.value()),
+        reserved: Reserved(0),
+    };
+    let made = ask::<_, SecureOutput>(&file, ControlCode::Secure, &input);
+    assert!(made.is_ok(), "{made:?}");
+    assert_eq!(names(&stage), ["Start", "Secure"]);
+    drop(file);
+    assert_eq!(only(&stage, "Unsecure").number("Length"), Some(7));
+    assert_eq!(names(&stage), ["Start", "Secure", "Unsecure"]);
+    finish(stage);
+}
+
+#[test]
+fn end_of_a_process_is_one_event_with_what_went_with_it() {
+    let stage = started(Setting::default());
+    let (process, provider) = stage.provider().expect("a provider");
+    let start = process.allocate(8192).expect("two pages");
+    let secured = provider.secure(start, 8192, Access::Read).expect("secured");
+    let own = UserBufferOptions::new(start, 8192, Access::Read).allow_pieces();
+    let own = provider.register_user_buffer(&own).expect("registered");
+    let mapped = provider
+        .register(&RegisterOptions::common_buffer(4096).map())
+        .expect("memory");
+    process.exit().expect("killed");
+    // A killed process's library does nothing any more.
+    std::mem::forget((secured, own, mapped, provider));
+    let event = only(&stage, "ProcessExit");
+    let told = ["Unmapped", "Released", "Unsecured"].map(|field| event.number(field));
+    assert_eq!(told, [Some(1); 3]);
+    let count = |wanted: &str| names(&stage).iter().filter(|name| *name == wanted).count();
+    assert_eq!((count("Secure"), count("Unsecure")), (1, 1));
+    finish(stage);
+}
+
+#[test]
+fn end_of_a_process_that_holds_nothing_is_not_told() {
+    let stage = started(Setting::default());
+    let (process, provider) = stage.provider().expect("a provider");
+    drop(provider);
+    process.exit().expect("the process ends");
+    assert_eq!(names(&stage), ["Start"]);
+    finish(stage);
+}
+
+#[test]
 fn failure_is_one_event_with_its_cause_and_status() {
     let stage = started(Setting::default());
     let (_process, provider) = stage.provider().expect("a provider");
@@ -256,7 +333,7 @@ fn tells_an_address(event: &TraceEvent, ranges: &[(u64, u64)]) -> bool {
 #[test]
 fn no_value_of_any_event_is_an_address() {
     let stage = started(Setting::default());
-    let (_process, provider) = stage.provider().expect("a provider");
+    let (process, provider) = stage.provider().expect("a provider");
     let wishes = [
         RegisterOptions::common_buffer(4096).map(),
         RegisterOptions::common_buffer(2 << 20).low_memory(),
@@ -271,11 +348,19 @@ fn no_value_of_any_event_is_an_address() {
         ranges.extend(made.user_address().map(|address| (address, made.length())));
         kept.push(made);
     }
+    let own = process.allocate(16384).expect("memory");
+    ranges.push((own, 16384));
+    let secured = provider.secure(own, 16384, Access::ReadWrite);
+    let registered = UserBufferOptions::new(own, 16384, Access::ReadWrite).allow_pieces();
+    let registered = provider.register_user_buffer(&registered);
+    let registered = registered.expect("registered");
+    ranges.push((registered.device_address(), registered.length()));
+    drop((secured, registered));
     let refused = provider.register(&RegisterOptions::common_buffer(u64::MAX));
     assert!(refused.is_err());
     drop((refused, kept, provider));
     let events = events(&stage.host);
-    assert!(events.len() >= 10, "{events:?}");
+    assert!(events.len() >= 14, "{events:?}");
     for event in &events {
         assert!(!tells_an_address(event, &ranges), "{event}");
         assert!(!tells_an_address(event, &[]), "{event}");

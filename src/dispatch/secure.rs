@@ -6,7 +6,7 @@ use sanproxy_abi::{
 };
 use wdm::secured_range::{Kept, SecuredRange};
 
-use crate::{file::File, secured::Secured};
+use crate::{file::File, secured::Secured, trace};
 
 /// Secures a range.
 pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutput, Error> {
@@ -19,7 +19,12 @@ pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutpu
     };
     let (start, length) = (request.range.start(), request.range.length());
     let range = SecuredRange::new(start, length, kept, process).map_err(|_| Error::UserRange)?;
-    let handle = file.insert_secured(Secured { range, debt })?;
+    let handle = file.insert_secured(Secured {
+        range,
+        debt,
+        length,
+    })?;
+    trace::secured(request.access, length);
     file.device().statistics().count_made();
     Ok(SecureOutput {
         header: Header::of::<SecureOutput>(),

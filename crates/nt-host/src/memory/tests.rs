@@ -24,7 +24,10 @@ mod pool {
         let kernel = Kernel::new();
         for bytes in [1, 16, 100, 4095, 4096, 5000, 100_000] {
             let block = kernel.pool(bytes);
-            assert!(block >= USER_LIMIT && block.is_multiple_of(16), "{block:#x}");
+            assert!(
+                block >= USER_LIMIT && block.is_multiple_of(16),
+                "{block:#x}"
+            );
             assert!(bytes < PAGE || block.is_multiple_of(PAGE));
             assert_eq!(
                 access::read_bytes(block, bytes as usize),
