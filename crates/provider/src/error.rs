@@ -70,6 +70,9 @@ pub enum Error {
     /// The registration is not mapped into this process.
     #[error("the registration is not mapped; ask for it with RegisterOptions::map")]
     NotMapped,
+    /// The connection is closed: nothing can be exposed to its peer.
+    #[error("the connection is closed; memory is exposed to the peer of an open one")]
+    ConnectionClosed,
     /// The mapping is not there.
     #[error("the mapping of the registration is gone: {0}")]
     Memory(#[from] MemoryFault),
@@ -86,6 +89,7 @@ impl Error {
             | Self::Version { .. }
             | Self::OutOfBounds { .. }
             | Self::NotMapped
+            | Self::ConnectionClosed
             | Self::Memory(_) => None,
         }
     }

@@ -26,6 +26,7 @@ mod cache;
 mod capabilities;
 mod channel;
 mod error;
+mod exposure;
 #[cfg(any(windows, test))]
 mod mappings;
 mod messages;
@@ -45,6 +46,7 @@ pub use cache::{CacheCounters, Invalidation, Lease, Registrar, RegistrationCache
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
 pub use error::Error;
+pub use exposure::{Descriptor, Exposure, Exposures, Reach, Unreachable};
 pub use messages::{Connection, Events};
 pub use options::RegisterOptions;
 pub use provider::{Location, Provider};

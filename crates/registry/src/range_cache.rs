@@ -336,3 +336,87 @@ impl<V> RangeCache<V> {
         self.forest.span(index).map_or(0, Span::length)
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    reason = "a test may stop"
+)]
+mod tests {
+    use super::*;
+    use crate::slab::visits;
+
+    const PAGE: u64 = 4096;
+
+    fn range(place: u64) -> Span {
+        Span::new(place * 2 * PAGE, PAGE).expect("a range")
+    }
+
+    /// So many idle ranges with gaps between, by a step that has no factor in common with them.
+    fn filled(count: u64, step: u64) -> RangeCache<()> {
+        let limits = CacheLimits {
+            bytes: u64::MAX,
+            entries: u32::MAX,
+        };
+        let mut cache = RangeCache::new(limits, 5);
+        for number in 0..count {
+            while let Some(growth) = cache.growth() {
+                let chunk = Chunk::allocate(growth).expect("memory");
+                assert!(cache.add(chunk).is_ok());
+            }
+            let place = range(number * step % count);
+            let key = cache.insert(place, Access::Read, ()).expect("room");
+            cache.release(key);
+        }
+        cache
+    }
+
+    /// The most places that are looked at: to use a range and give it back, to find that there is
+    /// none, and to drop one and release it.
+    fn costs(cache: &mut RangeCache<()>, count: u64) -> [u64; 3] {
+        let mut most = [0; 3];
+        for number in 0..2000_u64 {
+            let place = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) % count;
+            let (hit, key) = visits::of(|| {
+                let key = cache
+                    .acquire(range(place), Access::Read)
+                    .map(|(key, ())| key);
+                key.inspect(|key| cache.release(*key))
+            });
+            assert!(key.is_some());
+            let gap = Span::new((place * 2 + 1) * PAGE, PAGE).expect("a range");
+            let (miss, none) = visits::of(|| cache.acquire(gap, Access::Read).is_none());
+            assert!(none);
+            let (dropped, _) = visits::of(|| {
+                cache.invalidate(range(place));
+                while let Some((key, ())) = cache.next_condemned() {
+                    cache.retire(key);
+                }
+                cache.sweep()
+            });
+            let key = cache.insert(range(place), Access::Read, ()).expect("room");
+            cache.release(key);
+            for (most, cost) in most.iter_mut().zip([hit, miss, dropped]) {
+                *most = cost.max(*most);
+            }
+        }
+        most
+    }
+
+    #[test]
+    fn cost_grows_by_a_step_when_the_number_of_ranges_doubles() {
+        extern crate std;
+        // In order of address, backwards, and in no order.
+        for (few_step, many_step) in [(1, 1), (999, 999_999), (617, 618_033)] {
+            let few = costs(&mut filled(1000, few_step), 1000);
+            let many = costs(&mut filled(1_000_000, many_step), 1_000_000);
+            std::println!("places looked at, at most: {few:?} of 10^3, {many:?} of 10^6");
+            for (few, many) in few.into_iter().zip(many) {
+                // The logarithm doubles; a search through all would be a thousand times as much.
+                assert!(many <= 4 * few, "{few} {many}");
+                assert!(many < 1000, "{many}");
+            }
+        }
+    }
+}

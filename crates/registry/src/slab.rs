@@ -216,6 +216,8 @@ impl<T> Slab<T> {
 
     /// The value at a number that the caller knows to be in use.
     pub(crate) fn at(&self, index: u32) -> Option<&T> {
+        #[cfg(test)]
+        visits::count();
         match &self.entry(index)?.content {
             Content::Occupied(value) => Some(value),
             Content::Vacant { .. } => None,
@@ -224,6 +226,8 @@ impl<T> Slab<T> {
 
     /// As [`Slab::at`], to change it.
     pub(crate) fn at_mut(&mut self, index: u32) -> Option<&mut T> {
+        #[cfg(test)]
+        visits::count();
         match &mut self.entry_mut(index)?.content {
             Content::Occupied(value) => Some(value),
             Content::Vacant { .. } => None,
@@ -343,5 +347,28 @@ mod tests {
             entries: Vec::new(),
         };
         assert!(slab.add(chunk).is_err());
+    }
+}
+
+/// How many places are looked at: what an operation costs, whatever the machine does meanwhile.
+#[cfg(test)]
+pub(crate) mod visits {
+    extern crate std;
+
+    use core::cell::Cell;
+
+    std::thread_local! {
+        static VISITS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(crate) fn count() {
+        VISITS.with(|visits| visits.set(visits.get().saturating_add(1)));
+    }
+
+    /// How many places `work` looks at.
+    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (u64, T) {
+        let before = VISITS.with(Cell::get);
+        let result = work();
+        (VISITS.with(Cell::get).saturating_sub(before), result)
     }
 }
