@@ -407,8 +407,8 @@ mod tests {
     #[test]
     fn cost_grows_by_a_step_when_the_number_of_ranges_doubles() {
         extern crate std;
-        // In order of address, backwards, and in no order.
-        for (few_step, many_step) in [(1, 1), (999, 999_999), (617, 618_033)] {
+        // In order of address, and in none.
+        for (few_step, many_step) in [(1, 1), (617, 618_033)] {
             let few = costs(&mut filled(1000, few_step), 1000);
             let many = costs(&mut filled(1_000_000, many_step), 1_000_000);
             std::println!("places looked at, at most: {few:?} of 10^3, {many:?} of 10^6");
