@@ -42,6 +42,12 @@
 #define SANPROXY_PIECES_PER_REPLY 0x20u
 /* How many failure counters a SANPROXY_STATISTICS_OUTPUT holds. */
 #define SANPROXY_FAILURE_COUNTERS 0x30u
+/* How many buckets the latency histogram of a SANPROXY_STATISTICS_OUTPUT has. */
+#define SANPROXY_LATENCY_BUCKETS 0x18u
+/* How many registrations one SANPROXY_ENUMERATE_OUTPUT can hold. */
+#define SANPROXY_REGISTRATIONS_PER_REPLY 0x10u
+/* The most ranges that a registration is made of. */
+#define SANPROXY_MOST_RANGES 0x1000u
 /* The node number that stands for any node. */
 #define SANPROXY_ANY_NODE 0xFFFFFFFFu
 /* The largest alignment that can be asked for. */
@@ -75,7 +81,7 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_KIND_COMMON_BUFFER 1u
 /* Physically contiguous memory from the memory manager. */
 #define SANPROXY_KIND_CONTIGUOUS 2u
-/* Several contiguous ranges up to a total. Reserved: not offered by this version. */
+/* Several contiguous ranges up to a total, from a request of its own. */
 #define SANPROXY_KIND_HOST_MEMORY_BUFFER 3u
 /* The caller's own pages, registered with IOCTL_SANPROXY_REGISTER_USER_BUFFER. */
 #define SANPROXY_KIND_USER_BUFFER 4u
@@ -92,6 +98,8 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_REGISTER_ALLOW_PIECES 4u
 /* If the node has no memory left, another one will do. */
 #define SANPROXY_REGISTER_ALLOW_OTHER_NODE 8u
+/* Put the memory into crash dumps. */
+#define SANPROXY_REGISTER_DUMP 16u
 
 /* ---- CacheType ---- */
 
@@ -195,6 +203,19 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
  * waits for the message that it receives.
  */
 #define SANPROXY_EXCHANGE_DONT_WAIT 1u
+
+/* ---- DeviceState ---- */
+
+/* What the status page says of the device. */
+
+/* Nothing yet. */
+#define SANPROXY_DEVICE_UNKNOWN 0u
+/* Started: requests are answered. */
+#define SANPROXY_DEVICE_STARTED 1u
+/* Being stopped; it may be started again. */
+#define SANPROXY_DEVICE_STOPPED 2u
+/* Being removed. */
+#define SANPROXY_DEVICE_REMOVED 3u
 
 /* Begins every request and every reply. */
 typedef struct SANPROXY_HEADER {
@@ -479,9 +500,13 @@ typedef struct SANPROXY_STATISTICS_OUTPUT {
     uint64_t file_bytes;
     /* Requests that failed, by cause (SANPROXY_FAILURE_...); the rest is zero. */
     uint64_t failures[48];
+    /* Registrations made, by how long it took: bucket n has those of less than 2^n units of
+     * 100 ns and not in one before; the last one also has all that took longer.
+     */
+    uint64_t latencies[24];
 } SANPROXY_STATISTICS_OUTPUT;
 
-SANPROXY_ASSERT(size_of_SANPROXY_STATISTICS_OUTPUT, sizeof(SANPROXY_STATISTICS_OUTPUT) == 456);
+SANPROXY_ASSERT(size_of_SANPROXY_STATISTICS_OUTPUT, sizeof(SANPROXY_STATISTICS_OUTPUT) == 648);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_header, offsetof(SANPROXY_STATISTICS_OUTPUT, header) == 0);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_live_registrations, offsetof(SANPROXY_STATISTICS_OUTPUT, live_registrations) == 8);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_live_bytes, offsetof(SANPROXY_STATISTICS_OUTPUT, live_bytes) == 16);
@@ -492,6 +517,7 @@ SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_released, offsetof(SANPROXY
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_file_registrations, offsetof(SANPROXY_STATISTICS_OUTPUT, file_registrations) == 56);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_file_bytes, offsetof(SANPROXY_STATISTICS_OUTPUT, file_bytes) == 64);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_failures, offsetof(SANPROXY_STATISTICS_OUTPUT, failures) == 72);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATISTICS_OUTPUT_latencies, offsetof(SANPROXY_STATISTICS_OUTPUT, latencies) == 456);
 
 /* Asks which of the caller's own registrations holds a device address. */
 typedef struct SANPROXY_LOOKUP_INPUT {
@@ -509,16 +535,19 @@ SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_INPUT_device_address, offsetof(SANPROX
 typedef struct SANPROXY_LOOKUP_OUTPUT {
     /* Size and version of this struct. */
     SANPROXY_HEADER header;
-    /* The registration. */
+    /* The registration; 0 if it is the status page. */
     uint64_t handle;
-    /* The address's offset from the start of the registration. */
+    /* The address's offset from the start of the registration, or of the page. */
     uint64_t offset;
+    /* Where the process finds the byte; 0 if it is not mapped. */
+    uint64_t user_address;
 } SANPROXY_LOOKUP_OUTPUT;
 
-SANPROXY_ASSERT(size_of_SANPROXY_LOOKUP_OUTPUT, sizeof(SANPROXY_LOOKUP_OUTPUT) == 24);
+SANPROXY_ASSERT(size_of_SANPROXY_LOOKUP_OUTPUT, sizeof(SANPROXY_LOOKUP_OUTPUT) == 32);
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_header, offsetof(SANPROXY_LOOKUP_OUTPUT, header) == 0);
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_handle, offsetof(SANPROXY_LOOKUP_OUTPUT, handle) == 8);
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_offset, offsetof(SANPROXY_LOOKUP_OUTPUT, offset) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_user_address, offsetof(SANPROXY_LOOKUP_OUTPUT, user_address) == 24);
 
 /* Copies between two of the caller's own registrations, which may be one, as memmove does.
  * User buffers are not copied: the process does that itself.
@@ -706,6 +735,194 @@ SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_own, offsetof(SANPROXY_CONNECT
 SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_state, offsetof(SANPROXY_CONNECT_OUTPUT, state) == 16);
 SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_reserved, offsetof(SANPROXY_CONNECT_OUTPUT, reserved) == 20);
 
+/* Where the status page is. */
+typedef struct SANPROXY_MAP_STATUS_PAGE_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Where the process finds the page: a SANPROXY_STATUS_PAGE, read-only. */
+    uint64_t user_address;
+    /* How many bytes are mapped. */
+    uint64_t length;
+    /* Where the device finds the page. */
+    uint64_t device_address;
+} SANPROXY_MAP_STATUS_PAGE_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_MAP_STATUS_PAGE_OUTPUT, sizeof(SANPROXY_MAP_STATUS_PAGE_OUTPUT) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_MAP_STATUS_PAGE_OUTPUT_header, offsetof(SANPROXY_MAP_STATUS_PAGE_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_MAP_STATUS_PAGE_OUTPUT_user_address, offsetof(SANPROXY_MAP_STATUS_PAGE_OUTPUT, user_address) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_MAP_STATUS_PAGE_OUTPUT_length, offsetof(SANPROXY_MAP_STATUS_PAGE_OUTPUT, length) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_MAP_STATUS_PAGE_OUTPUT_device_address, offsetof(SANPROXY_MAP_STATUS_PAGE_OUTPUT, device_address) == 24);
+
+/* The status page. The driver makes sequence odd, changes the rest, and makes it even again:
+ * who reads the same even number before and after has read a state that there was.
+ */
+typedef struct SANPROXY_STATUS_PAGE {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Odd while the page is being changed; counts up by two with each change. */
+    uint64_t sequence;
+    /* Where the device is in its life (SANPROXY_DEVICE_...). */
+    uint32_t state;
+    /* Zero. */
+    uint32_t reserved;
+    /* How often the device has been started. */
+    uint64_t generation;
+    /* Registrations of the device now. */
+    uint64_t live_registrations;
+    /* Bytes registered of the device now. */
+    uint64_t live_bytes;
+    /* Registrations made. */
+    uint64_t made;
+    /* Registrations released. */
+    uint64_t released;
+    /* Requests that failed, whatever the cause. */
+    uint64_t failures;
+    /* The most bytes there ever were at once. */
+    uint64_t peak_bytes;
+} SANPROXY_STATUS_PAGE;
+
+SANPROXY_ASSERT(size_of_SANPROXY_STATUS_PAGE, sizeof(SANPROXY_STATUS_PAGE) == 80);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_header, offsetof(SANPROXY_STATUS_PAGE, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_sequence, offsetof(SANPROXY_STATUS_PAGE, sequence) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_state, offsetof(SANPROXY_STATUS_PAGE, state) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_reserved, offsetof(SANPROXY_STATUS_PAGE, reserved) == 20);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_generation, offsetof(SANPROXY_STATUS_PAGE, generation) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_live_registrations, offsetof(SANPROXY_STATUS_PAGE, live_registrations) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_live_bytes, offsetof(SANPROXY_STATUS_PAGE, live_bytes) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_made, offsetof(SANPROXY_STATUS_PAGE, made) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_released, offsetof(SANPROXY_STATUS_PAGE, released) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_failures, offsetof(SANPROXY_STATUS_PAGE, failures) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_peak_bytes, offsetof(SANPROXY_STATUS_PAGE, peak_bytes) == 72);
+
+/* Asks for registrations of all files, in the order in which they were made. */
+typedef struct SANPROXY_ENUMERATE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* Only those made after this one: 0, or last of the reply before. */
+    uint64_t after;
+} SANPROXY_ENUMERATE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_ENUMERATE_INPUT, sizeof(SANPROXY_ENUMERATE_INPUT) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_INPUT_header, offsetof(SANPROXY_ENUMERATE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_INPUT_after, offsetof(SANPROXY_ENUMERATE_INPUT, after) == 8);
+
+/* One registration, as an administrator sees it. */
+typedef struct SANPROXY_ENUMERATED_REGISTRATION {
+    /* Its number. */
+    uint64_t serial;
+    /* The process that opened the file. */
+    uint64_t process;
+    /* How many bytes. */
+    uint64_t length;
+    /* Where the device finds the first piece. */
+    uint64_t device_address;
+    /* The kind of memory (SANPROXY_KIND_...). */
+    uint32_t kind;
+    /* The flags of the registration (SANPROXY_REGISTER_...). */
+    uint32_t flags;
+    /* How many pieces it has. */
+    uint32_t pieces;
+    /* What the address is (SANPROXY_ADDRESS_...). */
+    uint32_t address_kind;
+} SANPROXY_ENUMERATED_REGISTRATION;
+
+SANPROXY_ASSERT(size_of_SANPROXY_ENUMERATED_REGISTRATION, sizeof(SANPROXY_ENUMERATED_REGISTRATION) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_serial, offsetof(SANPROXY_ENUMERATED_REGISTRATION, serial) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_process, offsetof(SANPROXY_ENUMERATED_REGISTRATION, process) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_length, offsetof(SANPROXY_ENUMERATED_REGISTRATION, length) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_device_address, offsetof(SANPROXY_ENUMERATED_REGISTRATION, device_address) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_kind, offsetof(SANPROXY_ENUMERATED_REGISTRATION, kind) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_flags, offsetof(SANPROXY_ENUMERATED_REGISTRATION, flags) == 36);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_pieces, offsetof(SANPROXY_ENUMERATED_REGISTRATION, pieces) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATED_REGISTRATION_address_kind, offsetof(SANPROXY_ENUMERATED_REGISTRATION, address_kind) == 44);
+
+/* Some registrations. One that lives from the first reply to the last is in exactly one. */
+typedef struct SANPROXY_ENUMERATE_OUTPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* How many there are now, of all files. */
+    uint64_t total;
+    /* The number of the last one in this reply: what to ask after. As asked if there is none. */
+    uint64_t last;
+    /* How many are in this reply; if fewer than fit, there are no more. */
+    uint32_t returned;
+    /* Zero. */
+    uint32_t reserved;
+    /* The registrations; the rest is zero. */
+    SANPROXY_ENUMERATED_REGISTRATION registrations[16];
+} SANPROXY_ENUMERATE_OUTPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_ENUMERATE_OUTPUT, sizeof(SANPROXY_ENUMERATE_OUTPUT) == 800);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_header, offsetof(SANPROXY_ENUMERATE_OUTPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_total, offsetof(SANPROXY_ENUMERATE_OUTPUT, total) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_last, offsetof(SANPROXY_ENUMERATE_OUTPUT, last) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_returned, offsetof(SANPROXY_ENUMERATE_OUTPUT, returned) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_reserved, offsetof(SANPROXY_ENUMERATE_OUTPUT, reserved) == 28);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_registrations, offsetof(SANPROXY_ENUMERATE_OUTPUT, registrations) == 32);
+
+/* Sets the quotas. What is registered already stays, even if it is more. */
+typedef struct SANPROXY_SET_QUOTA_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* How many bytes one file can have registered; for files opened from then on. */
+    uint64_t bytes_per_file;
+    /* How many registrations one file can have; for files opened from then on. */
+    uint64_t count_per_file;
+    /* How many bytes all files together can have registered. */
+    uint64_t bytes_per_device;
+    /* How many registrations all files together can have. */
+    uint64_t count_per_device;
+} SANPROXY_SET_QUOTA_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_SET_QUOTA_INPUT, sizeof(SANPROXY_SET_QUOTA_INPUT) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_SET_QUOTA_INPUT_header, offsetof(SANPROXY_SET_QUOTA_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_SET_QUOTA_INPUT_bytes_per_file, offsetof(SANPROXY_SET_QUOTA_INPUT, bytes_per_file) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_SET_QUOTA_INPUT_count_per_file, offsetof(SANPROXY_SET_QUOTA_INPUT, count_per_file) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_SET_QUOTA_INPUT_bytes_per_device, offsetof(SANPROXY_SET_QUOTA_INPUT, bytes_per_device) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_SET_QUOTA_INPUT_count_per_device, offsetof(SANPROXY_SET_QUOTA_INPUT, count_per_device) == 32);
+
+/* Asks for a host memory buffer: ranges, each contiguous for the device, up to a total. */
+typedef struct SANPROXY_REGISTER_HOST_MEMORY_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* How many bytes are wanted; rounded up to whole pages. */
+    uint64_t preferred;
+    /* How many bytes will do; rounded up to whole pages. If there are fewer, there are none. */
+    uint64_t minimum;
+    /* The lowest address allowed; 0 for no bound. */
+    uint64_t lowest;
+    /* The highest address allowed, inclusive; UINT64_MAX for no bound. */
+    uint64_t highest;
+    /* Each range begins at a multiple of this: 0 for a page, or a power of two up to 1 GiB. */
+    uint64_t alignment;
+    /* The most ranges that will do, up to SANPROXY_MOST_RANGES. */
+    uint32_t most_ranges;
+    /* Flags (SANPROXY_REGISTER_...). */
+    uint32_t flags;
+    /* The cache type wanted (SANPROXY_CACHE_...). */
+    uint32_t cache;
+    /* The NUMA node wanted, or SANPROXY_ANY_NODE. */
+    uint32_t node;
+    /* Zero. */
+    uint32_t reserved;
+    /* Zero. */
+    uint32_t reserved_end;
+} SANPROXY_REGISTER_HOST_MEMORY_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT, sizeof(SANPROXY_REGISTER_HOST_MEMORY_INPUT) == 72);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_header, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_preferred, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, preferred) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_minimum, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, minimum) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_lowest, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, lowest) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_highest, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, highest) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_alignment, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, alignment) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_most_ranges, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, most_ranges) == 48);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_flags, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, flags) == 52);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_cache, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, cache) == 56);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_node, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, node) == 60);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_reserved, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, reserved) == 64);
+SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_reserved_end, offsetof(SANPROXY_REGISTER_HOST_MEMORY_INPUT, reserved_end) == 68);
+
 /* ---- Control codes ---- */
 
 /* All need read and write access to the device, and all but one are METHOD_BUFFERED.
@@ -800,11 +1017,35 @@ SANPROXY_ASSERT(offset_of_SANPROXY_CONNECT_OUTPUT_reserved, offsetof(SANPROXY_CO
  */
 #define IOCTL_SANPROXY_DISCONNECT 0x8A5AE034u
 
+/* Maps the device's status page into the caller, read-only.
+ * Input: SANPROXY_HEADER.
+ * Output: SANPROXY_MAP_STATUS_PAGE_OUTPUT.
+ */
+#define IOCTL_SANPROXY_MAP_STATUS_PAGE 0x8A5AE038u
+
+/* Lists the registrations of all files, a page at a time. For administrators.
+ * Input: SANPROXY_ENUMERATE_INPUT.
+ * Output: SANPROXY_ENUMERATE_OUTPUT.
+ */
+#define IOCTL_SANPROXY_ENUMERATE 0x8A5AE03Cu
+
+/* Sets the quotas, for now and after a restart of the device. For administrators.
+ * Input: SANPROXY_SET_QUOTA_INPUT.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_SET_QUOTA 0x8A5AE040u
+
 /* Makes the caller's own memory reachable for the device.
  * Input: SANPROXY_REGISTER_USER_BUFFER_INPUT.
  * Output: SANPROXY_REGISTER_OUTPUT.
  */
 #define IOCTL_SANPROXY_REGISTER_USER_BUFFER 0x8A5AE044u
+
+/* Registers several ranges up to a total: a host memory buffer.
+ * Input: SANPROXY_REGISTER_HOST_MEMORY_INPUT.
+ * Output: SANPROXY_REGISTER_OUTPUT.
+ */
+#define IOCTL_SANPROXY_REGISTER_HOST_MEMORY 0x8A5AE048u
 
 #if defined(CTL_CODE) && defined(METHOD_BUFFERED)
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
@@ -835,8 +1076,16 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_CONNECT, IOCTL_SANPROXY_CONNECT ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x80C, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_DISCONNECT, IOCTL_SANPROXY_DISCONNECT ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x80D, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_MAP_STATUS_PAGE, IOCTL_SANPROXY_MAP_STATUS_PAGE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80E, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_ENUMERATE, IOCTL_SANPROXY_ENUMERATE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x80F, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SET_QUOTA, IOCTL_SANPROXY_SET_QUOTA ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x810, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGISTER_USER_BUFFER ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x811, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGISTER_HOST_MEMORY ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x812, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
 
 /* ---- How the driver answers ---- */
@@ -873,6 +1122,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  *     - The offset and length reach beyond the registration, or the first piece is not there.
  *     - The access is not 1 (read), 2 (write) or 3 (both), or is more than the registration grants.
  *     - The message, or the room for one, is empty or longer than 64 KiB.
+ *     - A quota is beyond what its parameter can be; the parameters are listed in the header.
+ *     - The minimum is more than the preferred total, or the most ranges is not 1 to 4096.
  * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
  *     The driver does not know the control code.
  *     - The control code is unknown; the known ones are listed in the header.
@@ -880,8 +1131,9 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  *     The device does not reach the pages as asked.
  *     - The device cannot be given the pages themselves at addresses that lie as asked.
  * STATUS_ACCESS_DENIED (0xC0000022)
- *     Memory can be mapped only into the process that opened the file.
+ *     The caller may not ask this: it is another process, or no administrator.
  *     - Mapping was asked from a process other than the one that opened the file.
+ *     - The request is for administrators: the caller's token is not in their group.
  * STATUS_BUFFER_TOO_SMALL (0xC0000023)
  *     The message does not fit in the output buffer.
  *     - The next message is longer than the room for it; it is kept.
@@ -910,6 +1162,9 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
  * STATUS_FILE_CLOSED (0xC0000128)
  *     The file is closed.
  *     - The last handle of the file is closed already.
+ * STATUS_REGISTRY_IO_FAILED (0xC000014D)
+ *     The registry could not be written.
+ *     - The quotas could not be written to the registry; they are as they were.
  * STATUS_CONNECTION_DISCONNECTED (0xC000020C)
  *     The connection with the other file has ended.
  *     - The connected file has ended the connection, or the device was stopped or removed.
@@ -1001,6 +1256,14 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
 #define SANPROXY_FAILURE_UNKNOWN_ENDPOINT 34u
 /* The queue is full: of messages, if the request does not wait, or of requests that wait. */
 #define SANPROXY_FAILURE_QUEUE_FULL 35u
+/* The request is for administrators: the caller's token is not in their group. */
+#define SANPROXY_FAILURE_NOT_ADMINISTRATOR 36u
+/* A quota is beyond what its parameter can be; the parameters are listed in the header. */
+#define SANPROXY_FAILURE_QUOTA_RANGE 37u
+/* The quotas could not be written to the registry; they are as they were. */
+#define SANPROXY_FAILURE_REGISTRY_FAILED 38u
+/* The minimum is more than the preferred total, or the most ranges is not 1 to 4096. */
+#define SANPROXY_FAILURE_HOST_MEMORY_LIMITS 39u
 
 /* ---- What an administrator can set ---- */
 

@@ -2,6 +2,7 @@
 
 use wdm::{
     control::Control,
+    crash_dump::CrashDump,
     device::Objects,
     direct::Transfer,
     entry::Driver,
@@ -27,6 +28,7 @@ pub(crate) type Files = Mutex<List<Shared<File>>>;
 /// The driver.
 pub(crate) struct SanProxy {
     files: Shared<Files>,
+    dump: Shared<CrashDump>,
 }
 
 impl Driver for SanProxy {
@@ -36,6 +38,7 @@ impl Driver for SanProxy {
     fn load() -> Result<Self, Status> {
         Ok(Self {
             files: Shared::new(Mutex::new(List::new()))?,
+            dump: Shared::new(CrashDump::register()?)?,
         })
     }
 
@@ -45,7 +48,7 @@ impl Driver for SanProxy {
 
     #[inline(never)]
     fn add_device(&self, objects: Objects) -> Result<Shared<Device>, Status> {
-        Device::new(objects, &self.files)
+        Device::new(objects, &self.files, &self.dump)
     }
 
     fn pnp(&self, device: &Shared<Device>, request: Pnp) -> Completed {

@@ -4,70 +4,33 @@
 //! before or after. So nothing here assumes in which process it runs. Mappings are made and removed
 //! inside a gate, which the end of the owner's process closes: when it is past, none is left.
 
+mod page;
+mod tables;
+
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use alloc::vec::Vec;
-
 use sanproxy_abi::{Error, EventKind, wire::Handle};
-use sanproxy_registry::{Chunk, HandleTable, IntervalMap, Quota};
+use sanproxy_registry::{Chunk, Quota};
 use wdm::{
     mutex::Mutex,
-    pool::{Owned, Shared},
+    pool::Shared,
     process::Process,
     rundown::{Inside, Rundown},
-    salt::salt,
-    status::{NoMemory, Status},
+    status::Status,
 };
 
 use crate::{
     device::{Debt, Device, ExtraDebt},
     dispatch::status,
     mailbox::Mailbox,
-    memory::{Registration, View},
+    memory::Registration,
     messages::{self, Endpoint},
     secured::{Secured, SecuredRanges},
     trace::{self, Left},
 };
 
-/// What a file knows by handle.
-struct Entry {
-    registration: Shared<Registration>,
-    /// Where what binds it to the process is, if anything does.
-    bond: Option<Handle>,
-}
-
-/// Mappings of the pieces of one registration.
-pub(crate) type Mappings = Vec<View>;
-
-/// What must not outlast the owner's process.
-enum Bond {
-    /// Views of memory, which itself may stay.
-    Views(Mappings),
-    /// Locked pages of the process's own: the registration goes with them.
-    Pages(Handle),
-}
-
-/// Each is too large to be moved about on a kernel stack, so each has a block of its own.
-struct Tables {
-    closed: bool,
-    entries: Owned<HandleTable<Entry>>,
-    bonds: Owned<HandleTable<Bond>>,
-    addresses: Owned<IntervalMap<(Handle, u64)>>,
-}
-
-/// What is taken out of the tables together. Dropped in this order: views before memory.
-struct Removed {
-    mappings: Option<Mappings>,
-    registration: Shared<Registration>,
-}
-
-/// What was bound to the process.
-enum Freed {
-    Views(Mappings),
-    Registration(Removed),
-    /// It was released meanwhile.
-    Nothing,
-}
+pub(crate) use self::tables::{Attached, Mappings, handle_table};
+use self::tables::{Freed, Removed, Tables};
 
 /// A registration that somebody looks at. Pages of the process's own stay locked meanwhile, and the
 /// end of the process waits.
@@ -96,7 +59,7 @@ pub(crate) struct File {
 impl File {
     /// A new open, by the current process.
     pub(crate) fn new(device: &Shared<Device>) -> Result<Self, Status> {
-        let using = device.enter().map_err(|error| device.fail(error))?;
+        let _using = device.enter().map_err(|error| device.fail(error))?;
         let process = Shared::new(Process::current()?)?;
         let tables = Tables::new(&process)?;
         let secured = SecuredRanges::new(&process)?;
@@ -105,7 +68,7 @@ impl File {
             process,
             gate: Rundown::new()?,
             swept: AtomicBool::new(false),
-            quota: Shared::new(Quota::new(using.hardware.settings.file))?,
+            quota: Shared::new(Quota::new(device.file_limits()))?,
             mailbox: Mailbox::new()?,
             endpoint: Endpoint::new(),
             tables: Mutex::new(tables),
@@ -138,9 +101,16 @@ impl File {
         core::ptr::eq(self.device(), device)
     }
 
-    /// Whether anything is registered or secured.
-    pub(crate) fn has_registrations(&self) -> bool {
-        !self.tables.lock().entries.is_empty() || !self.secured.is_empty()
+    /// Whether it holds anything of the device: registrations, secured ranges, or a view of the status
+    /// page.
+    pub(crate) fn holds_memory(&self) -> bool {
+        let tables = self.tables.lock();
+        !tables.entries.is_empty() || tables.page.is_some() || !self.secured.is_empty()
+    }
+
+    /// The process that opened it.
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Charges a registration to the file and the device.
@@ -190,11 +160,13 @@ impl File {
         &self,
         registration: Shared<Registration>,
         mappings: Option<Mappings>,
+        attached: Attached,
     ) -> Result<Handle, Error> {
         let pieces = u32::try_from(registration.count()).map_err(|_| Error::NoMemory)?;
         let (kind, length) = (registration.kind.value(), registration.length());
         let mut new = Removed {
             mappings,
+            attached,
             registration,
         };
         loop {
@@ -259,16 +231,6 @@ impl File {
         })
     }
 
-    /// The registration that holds a device address, and the address's offset in it.
-    pub(crate) fn lookup(&self, address: u64) -> Result<(Handle, u64), Error> {
-        let tables = self.tables.lock();
-        let ((handle, piece), offset) = tables
-            .addresses
-            .lookup(address)
-            .ok_or(Error::AddressNotFound)?;
-        Ok((handle, piece.saturating_add(offset)))
-    }
-
     /// Releases one registration: its mappings, then its memory. Its device is being used.
     pub(crate) fn release(&self, handle: Handle) -> Result<(), Error> {
         let _inside = self.gate.enter_or_wait();
@@ -279,7 +241,7 @@ impl File {
             .ok_or(Error::UnknownHandle)?;
         trace::released(&removed.registration);
         drop(removed);
-        self.device.statistics().count_released();
+        self.device.count_released();
         Ok(())
     }
 
@@ -294,7 +256,7 @@ impl File {
         let secured = self.secured.remove(handle)?;
         trace::unsecured(&secured);
         drop(secured);
-        self.device.statistics().count_released();
+        self.device.count_released();
         Ok(())
     }
 
@@ -304,7 +266,7 @@ impl File {
         while let Some(secured) = self.secured.remove_any() {
             trace::unsecured(&secured);
             drop(secured);
-            self.device.statistics().count_released();
+            self.device.count_released();
             released = released.saturating_add(1);
         }
         released
@@ -318,13 +280,16 @@ impl File {
         loop {
             let removed = self.tables.lock().remove_any();
             let Some(removed) = removed else {
-                return released;
+                break;
             };
             trace::released(&removed.registration);
             drop(removed);
-            self.device.statistics().count_released();
+            self.device.count_released();
             released = released.saturating_add(1);
         }
+        // Last, so that a provider can see all of it.
+        self.unmap_page();
+        released
     }
 
     /// The last handle is closed: nothing stays mapped or locked, and nothing new is registered.
@@ -366,6 +331,7 @@ impl File {
 
     /// Unmaps and releases what is bound to the process; tells what that was.
     fn free_process(&self) -> Left {
+        self.unmap_page();
         let mut left = Left::default();
         loop {
             let freed = self.tables.lock().free_any();
@@ -374,7 +340,7 @@ impl File {
                 Some(Freed::Registration(removed)) => {
                     trace::released(&removed.registration);
                     drop(removed);
-                    self.device.statistics().count_released();
+                    self.device.count_released();
                     left.released = left.released.saturating_add(1);
                 }
                 Some(Freed::Views(mappings)) => {
@@ -387,111 +353,12 @@ impl File {
     }
 }
 
-#[inline(never)]
-pub(crate) fn handle_table<T>(salt: u64) -> Result<Owned<HandleTable<T>>, NoMemory> {
-    Owned::new(HandleTable::new(salt))
-}
-
 impl Device {
     /// Counts a failure, and gives its status.
     pub(crate) fn fail(&self, error: Error) -> Status {
         self.statistics().count_failure(error);
         trace::failed(error);
+        self.publish();
         status(error)
-    }
-}
-
-impl Tables {
-    fn new(process: &Process) -> Result<Self, NoMemory> {
-        Ok(Self {
-            closed: false,
-            entries: handle_table(salt(process))?,
-            bonds: handle_table(salt(process))?,
-            addresses: Owned::new(IntervalMap::new(salt(process)))?,
-        })
-    }
-
-    /// Takes everything in, or hands it back if there is no room.
-    fn insert(&mut self, new: Removed) -> Result<Handle, Removed> {
-        let pieces = u32::try_from(new.registration.count()).unwrap_or(u32::MAX);
-        let room = self.entries.growth().is_none()
-            && self.bonds.growth().is_none()
-            && self.addresses.growth(pieces).is_none();
-        if !room {
-            return Err(new);
-        }
-        let Removed {
-            mappings,
-            registration,
-        } = new;
-        let Some(reservation) = self.entries.reserve() else {
-            return Err(Removed {
-                mappings,
-                registration,
-            });
-        };
-        let handle = reservation.handle();
-        let bond = match mappings {
-            Some(mappings) => Some(Bond::Views(mappings)),
-            None if registration.user_buffer.is_some() => Some(Bond::Pages(handle)),
-            None => None,
-        };
-        let bond = bond.and_then(|bond| {
-            let reservation = self.bonds.reserve()?;
-            self.bonds.fulfil(reservation, bond).ok()
-        });
-        let mut offset = 0_u64;
-        for span in registration.spans() {
-            // There is room, as was seen above.
-            let _ = self
-                .addresses
-                .insert(span.device_address, span.length, (handle, offset));
-            offset = offset.saturating_add(span.length);
-        }
-        let entry = Entry { registration, bond };
-        match self.entries.fulfil(reservation, entry) {
-            Ok(handle) => Ok(handle),
-            // The reservation is this table's own, just made.
-            Err((_, entry)) => Err(self.take_out(handle, entry)),
-        }
-    }
-
-    /// Takes out one thing that is bound to the process, and what goes with it.
-    fn free_any(&mut self) -> Option<Freed> {
-        let (_, bond) = self.bonds.remove_any()?;
-        Some(match bond {
-            Bond::Views(mappings) => Freed::Views(mappings),
-            Bond::Pages(handle) => self
-                .remove(handle)
-                .map_or(Freed::Nothing, Freed::Registration),
-        })
-    }
-
-    fn remove(&mut self, handle: Handle) -> Option<Removed> {
-        let entry = self.entries.remove(handle)?;
-        Some(self.take_out(handle, entry))
-    }
-
-    fn remove_any(&mut self) -> Option<Removed> {
-        let (handle, entry) = self.entries.remove_any()?;
-        Some(self.take_out(handle, entry))
-    }
-
-    /// Removes what belongs to an entry from the other tables.
-    fn take_out(&mut self, handle: Handle, entry: Entry) -> Removed {
-        let Entry { registration, bond } = entry;
-        let mut offset = 0_u64;
-        for span in registration.spans() {
-            self.addresses.remove(span.device_address, (handle, offset));
-            offset = offset.saturating_add(span.length);
-        }
-        let mappings = match bond.and_then(|key| self.bonds.remove(key)) {
-            Some(Bond::Views(mappings)) => Some(mappings),
-            Some(Bond::Pages(_)) | None => None,
-        };
-        Removed {
-            mappings,
-            registration,
-        }
     }
 }

@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use nt_host::{Device, Faults, Host, HostError, Process, Report};
-use sanproxy_provider::{Access, Provider, RegisterOptions, Registration};
+use sanproxy_provider::{
+    Access, HostMemoryOptions, Provider, Quotas, RegisterOptions, Registration,
+};
 use sanproxy_tests::{
     channel::HostChannel,
     image::{self, TestImage},
@@ -61,10 +63,12 @@ fn use_device(host: &Arc<Host>, device: &Device) -> Result<(), StageError> {
     });
     let secured = secure(&process, &provider);
     let talked = talk(&process, &provider);
+    let more = use_the_rest(&provider);
     drop(provider);
     process.exit()?;
     moved?;
-    secured.and(talked)
+    secured.and(talked)?;
+    more.map_err(StageError::from)
 }
 
 /// Secures memory of the process and ends that, twice at once.
@@ -91,6 +95,23 @@ fn talk(process: &Process, one: &Provider<HostChannel>) -> Result<(), StageError
     one.receive(&mut room)?;
     one.wait_event()?;
     Ok(other.disconnect()?)
+}
+
+/// Status page, quotas, the list, a host memory buffer in crash dumps.
+fn use_the_rest(provider: &Provider<HostChannel>) -> Result<(), sanproxy_provider::Error> {
+    let page = provider.status_page()?;
+    let wish = HostMemoryOptions::new(4 << 20, 4096).map().dump();
+    let memory = provider.register_host_memory(&wish)?;
+    page.read()?;
+    provider.enumerate()?;
+    let told = provider.capabilities()?;
+    provider.set_quotas(&Quotas {
+        bytes_per_file: told.bytes_per_file,
+        count_per_file: told.count_per_file,
+        bytes_per_device: told.bytes_per_device,
+        count_per_device: told.count_per_device,
+    })?;
+    memory.release()
 }
 
 /// A failure of the system may fail requests; it must not stop the system, break a rule or lose anything.

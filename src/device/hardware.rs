@@ -50,7 +50,9 @@ impl Hardware {
 
     /// The kinds of memory that it can give.
     pub(crate) const fn kinds(&self) -> Kinds {
-        let kinds = Kinds::NONE.with(Kind::Contiguous);
+        let kinds = Kinds::NONE
+            .with(Kind::Contiguous)
+            .with(Kind::HostMemoryBuffer);
         if self.adapter.is_some() {
             kinds.with(Kind::CommonBuffer).with(Kind::UserBuffer)
         } else {

@@ -1,22 +1,33 @@
 //! A device: what is known of it from `AddDevice` to its removal.
 
 mod hardware;
+mod listing;
 mod news;
 pub(crate) mod pnp;
 mod settings;
+mod status_page;
 
-use sanproxy_abi::{Error, INTERFACE_CLASS};
+use core::sync::atomic::AtomicU64;
+
+use sanproxy_abi::{Error, INTERFACE_CLASS, QuotaRequest};
 use sanproxy_registry::{Charge, Limits, Quota, Statistics, Surcharge};
 use wdm::{
+    crash_dump::CrashDump,
     device::Objects,
     interface::{Interface, InterfaceClass},
+    memory::Memory,
     mutex::Mutex,
     pool::Shared,
     rundown::{Inside, Rundown},
     status::Status,
 };
 
-pub(crate) use self::{hardware::Hardware, settings::Settings};
+pub(crate) use self::{
+    hardware::Hardware,
+    listing::{Listed, Listing, Listings},
+    settings::Settings,
+    status_page::StatusPage,
+};
 use crate::driver::Files;
 
 /// What a registration owes to its file and its device.
@@ -61,7 +72,16 @@ pub(crate) struct Device {
     interface: Interface,
     state: Mutex<State>,
     quota: Shared<Quota>,
+    /// What a file opened now may have.
+    file_limits: Mutex<Limits>,
+    /// Held while the quotas are changed.
+    quota_change: Mutex<()>,
     statistics: Statistics,
+    listings: Shared<Listings>,
+    page: Mutex<Option<StatusPage>>,
+    /// How often it has been started.
+    starts: AtomicU64,
+    dump: Shared<CrashDump>,
 }
 
 /// The right to use the hardware, until dropped.
@@ -74,7 +94,11 @@ pub(crate) struct Using {
 
 impl Device {
     /// The state of a device just added.
-    pub(crate) fn new(objects: Objects, files: &Shared<Files>) -> Result<Shared<Self>, Status> {
+    pub(crate) fn new(
+        objects: Objects,
+        files: &Shared<Files>,
+        dump: &Shared<CrashDump>,
+    ) -> Result<Shared<Self>, Status> {
         let class = InterfaceClass {
             data1: INTERFACE_CLASS.data1,
             data2: INTERFACE_CLASS.data2,
@@ -94,7 +118,13 @@ impl Device {
             interface,
             state: Mutex::new(state),
             quota: Shared::new(Quota::new(Limits { bytes: 0, count: 0 }))?,
+            file_limits: Mutex::new(Limits { bytes: 0, count: 0 }),
+            quota_change: Mutex::new(()),
             statistics: Statistics::new(),
+            listings: Shared::new(Listings::new()?)?,
+            page: Mutex::new(None),
+            starts: AtomicU64::new(0),
+            dump: dump.clone(),
         };
         Ok(Shared::new(device)?)
     }
@@ -112,6 +142,62 @@ impl Device {
     /// What all its files together have registered, and may.
     pub(crate) fn quota(&self) -> &Quota {
         &self.quota
+    }
+
+    /// What a file opened now may have.
+    pub(crate) fn file_limits(&self) -> Limits {
+        *self.file_limits.lock()
+    }
+
+    /// The registrations of all its files.
+    pub(crate) const fn listings(&self) -> &Shared<Listings> {
+        &self.listings
+    }
+
+    /// What is put into crash dumps.
+    pub(crate) const fn dump(&self) -> &Shared<CrashDump> {
+        &self.dump
+    }
+
+    /// The status page, if there is one: its memory, and where the device finds it.
+    pub(crate) fn page(&self) -> Option<(Memory, u64)> {
+        self.page.lock().as_ref().map(StatusPage::place)
+    }
+
+    /// A registration has been made.
+    pub(crate) fn count_made(&self) {
+        self.statistics.count_made();
+        self.publish();
+    }
+
+    /// A registration has been released, or a secured range.
+    pub(crate) fn count_released(&self) {
+        self.statistics.count_released();
+        self.publish();
+    }
+
+    /// Brings the status page up to date.
+    pub(crate) fn publish(&self) {
+        if let Some(page) = &mut *self.page.lock() {
+            page.publish(&self.quota, &self.statistics);
+        }
+    }
+
+    /// Sets the quotas, here and in the registry. If the registry cannot be written they are as they
+    /// were, as far as it lets them.
+    pub(crate) fn set_quotas(&self, quotas: &QuotaRequest) -> Result<(), Error> {
+        // A change takes long, but whoever waits here wants to make one himself.
+        let _change = self.quota_change.lock();
+        let old = settings::quotas(self.file_limits(), self.quota.limits());
+        if settings::write(&self.objects, quotas).is_err() {
+            // What cannot be restored either is what the administrator has asked for.
+            let _ = settings::write(&self.objects, &old);
+            return Err(Error::RegistryFailed);
+        }
+        let (file, device) = settings::limits(quotas);
+        *self.file_limits.lock() = file;
+        self.quota.set_limits(device);
+        Ok(())
     }
 
     /// What has been done so far.

@@ -1,6 +1,8 @@
 //! Plug and Play: from one phase to the next, and what is given back on the way.
 
-use sanproxy_abi::EventKind;
+use core::sync::atomic::Ordering;
+
+use sanproxy_abi::{DeviceState, EventKind};
 use wdm::{
     irp::Completed,
     pnp::{Minor, Pnp},
@@ -9,7 +11,7 @@ use wdm::{
     status::Status,
 };
 
-use super::{Device, Hardware, Phase};
+use super::{Device, Hardware, Phase, StatusPage};
 use crate::{driver::Files, file::File, trace};
 
 /// Answers a Plug and Play request.
@@ -56,8 +58,17 @@ impl Device {
     fn start(&self) -> Result<(), Status> {
         let hardware = Shared::new(Hardware::start(&self.objects)?)?;
         let gate = Rundown::new()?;
+        let generation = self
+            .starts
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        let page = StatusPage::new(hardware.adapter.as_ref(), generation);
         self.interface.enable()?;
         self.quota.set_limits(hardware.settings.device);
+        *self.file_limits.lock() = hardware.settings.file;
+        let old = core::mem::replace(&mut *self.page.lock(), page);
+        drop(old);
+        self.enter_state(DeviceState::Started);
         let old = {
             let mut state = self.state.lock();
             state.hardware = Some(hardware);
@@ -114,6 +125,11 @@ impl Device {
             state.phase = phase;
             (state.gate.clone(), state.hardware.take())
         };
+        self.enter_state(if phase == Phase::Gone {
+            DeviceState::Removed
+        } else {
+            DeviceState::Stopped
+        });
         let Some(gate) = gate else {
             return;
         };
@@ -124,15 +140,24 @@ impl Device {
                 file.mailbox().record(EventKind::Invalidated, released);
             }
             self.end_connections();
+            let page = self.page.lock().take();
+            drop(page);
             drop(hardware);
         });
+    }
+
+    /// Says on the status page where the device is in its life.
+    fn enter_state(&self, state: DeviceState) {
+        if let Some(page) = &mut *self.page.lock() {
+            page.enter(state, &self.quota, &self.statistics);
+        }
     }
 
     fn find_registrations(&self, files: &Files) -> Option<Shared<File>> {
         let files = files.lock();
         files
             .iter()
-            .find(|file| file.is_of(self) && file.has_registrations())
+            .find(|file| file.is_of(self) && file.holds_memory())
             .cloned()
     }
 }

@@ -1,11 +1,46 @@
 //! What the administrator has set in the device's hardware key.
 
-use sanproxy_abi::parameter::{
-    self, DMA_ADDRESS_WIDTH, MAXIMUM_BYTES_PER_DEVICE, MAXIMUM_BYTES_PER_FILE,
-    MAXIMUM_COUNT_PER_DEVICE, MAXIMUM_COUNT_PER_FILE, MAXIMUM_TRANSFER_LENGTH, RESERVE_BYTES,
+use sanproxy_abi::{
+    QuotaRequest,
+    parameter::{
+        self, DMA_ADDRESS_WIDTH, MAXIMUM_BYTES_PER_DEVICE, MAXIMUM_BYTES_PER_FILE,
+        MAXIMUM_COUNT_PER_DEVICE, MAXIMUM_COUNT_PER_FILE, MAXIMUM_TRANSFER_LENGTH, RESERVE_BYTES,
+    },
 };
 use sanproxy_registry::Limits;
 use wdm::{device::Objects, registry_value::DeviceKey, status::Status};
+
+/// The quotas with these limits.
+pub(super) const fn quotas(file: Limits, device: Limits) -> QuotaRequest {
+    QuotaRequest {
+        bytes_per_file: file.bytes,
+        count_per_file: file.count,
+        bytes_per_device: device.bytes,
+        count_per_device: device.count,
+    }
+}
+
+/// The limits of a file and of the device with these quotas.
+pub(super) const fn limits(quotas: &QuotaRequest) -> (Limits, Limits) {
+    let file = Limits {
+        bytes: quotas.bytes_per_file,
+        count: quotas.count_per_file,
+    };
+    let device = Limits {
+        bytes: quotas.bytes_per_device,
+        count: quotas.count_per_device,
+    };
+    (file, device)
+}
+
+/// Writes the quotas to the key, where the next start finds them.
+pub(super) fn write(objects: &Objects, quotas: &QuotaRequest) -> Result<(), Status> {
+    let key = DeviceKey::open_to_write(&objects.physical)?;
+    for (parameter, value) in quotas.values() {
+        key.set_number(parameter.name, value)?;
+    }
+    Ok(())
+}
 
 /// The parameters of a device, each within its range.
 #[derive(Clone, Copy)]

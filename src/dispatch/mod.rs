@@ -2,13 +2,15 @@
 //!
 //! | family | codes |
 //! | --- | --- |
-//! | [`query`] | interface, capabilities, statistics |
+//! | [`query`] | interface, capabilities, statistics, the status page |
+//! | [`administration`] | all registrations of the device, its quotas |
 //! | [`register`] | register, release |
 //! | [`pieces`] | the pieces of a registration, and whose an address is |
 //! | [`transfer`] | moving bytes |
 //! | [`secure`] | securing memory of the caller's own |
 //! | [`messages`] | events; connecting, sending and receiving, also by read and write requests |
 
+mod administration;
 mod messages;
 mod pieces;
 mod query;
@@ -17,7 +19,9 @@ mod secure;
 mod transfer;
 
 use sanproxy_abi::{ControlCode, Error, ExchangeRequest, Request, wire::Message};
-use wdm::{control::Control, direct::Transfer, irp::Completed, pool::Shared, status::Status};
+use wdm::{
+    clock, control::Control, direct::Transfer, irp::Completed, pool::Shared, status::Status,
+};
 
 use crate::{
     device::Using,
@@ -27,7 +31,7 @@ use crate::{
 };
 
 /// Room for the longest input and a bit: so one that is too long is seen to be.
-const INPUT_ROOM: usize = 72;
+const INPUT_ROOM: usize = 80;
 
 /// The one place where an error becomes a status.
 pub(crate) const fn status(error: Error) -> Status {
@@ -79,27 +83,50 @@ fn parse(control: &Control, room: &mut [u8; INPUT_ROOM]) -> Result<Request, Erro
 fn handle(file: &File, control: Control, request: Request, using: &Using) -> Completed {
     match request {
         Request::QueryInterface => reply(file, control, || Ok(query::interface())),
-        Request::QueryCapabilities => reply(file, control, || Ok(query::capabilities(using))),
+        Request::QueryCapabilities => reply(file, control, || Ok(query::capabilities(file, using))),
         Request::Statistics => reply(file, control, || Ok(query::statistics(file))),
-        Request::Register(request) => {
-            reply(file, control, || register::register(file, using, &request))
-        }
+        Request::Register(request) => reply(file, control, || {
+            timed(file, || register::register(file, using, &request))
+        }),
+        Request::RegisterHostMemory(request) => reply(file, control, || {
+            timed(file, || {
+                register::register_host_memory(file, using, &request)
+            })
+        }),
         Request::Release(handle) => reply(file, control, || register::release(file, handle)),
         Request::QueryRegistration(request) => {
             reply(file, control, || pieces::query(file, request))
         }
         Request::Lookup(address) => reply(file, control, || pieces::lookup(file, address)),
+        Request::MapStatusPage => reply(file, control, || query::status_page(file)),
+        Request::Enumerate(after) => {
+            reply(file, control, || administration::enumerate(file, after))
+        }
+        Request::SetQuota(quotas) => {
+            reply(file, control, || administration::set_quota(file, &quotas))
+        }
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
         Request::Secure(request) => reply(file, control, || secure::secure(file, &request)),
         Request::Unsecure(handle) => reply(file, control, || secure::unsecure(file, handle)),
         Request::RegisterUserBuffer(request) => reply(file, control, || {
-            register::register_user_buffer(file, using, &request)
+            timed(file, || {
+                register::register_user_buffer(file, using, &request)
+            })
         }),
         Request::WaitEvent => messages::wait(file, control),
         Request::Exchange(request) => messages::exchange(file, control, request),
         Request::Connect(peer) => reply(file, control, || connect(file, peer)),
         Request::Disconnect => reply(file, control, || disconnect(file)),
     }
+}
+
+/// Makes a registration, and counts how long it took.
+fn timed<T>(file: &File, make: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let start = clock::now();
+    let made = make()?;
+    let units = clock::now().saturating_sub(start);
+    file.device().statistics().count_latency(units);
+    Ok(made)
 }
 
 /// Completes a request with what its handler makes of it.

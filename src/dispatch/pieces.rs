@@ -54,10 +54,11 @@ pub(super) fn query(
 
 /// The registration that holds an address.
 pub(super) fn lookup(file: &File, address: DeviceAddress) -> Result<LookupOutput, Error> {
-    let (handle, offset) = file.lookup(address.0)?;
+    let found = file.lookup(address.0)?;
     Ok(LookupOutput {
         header: Header::of::<LookupOutput>(),
-        handle,
-        offset: ByteCount(offset),
+        handle: found.handle,
+        offset: ByteCount(found.offset),
+        user_address: UserAddress(found.user_address),
     })
 }

@@ -1,10 +1,10 @@
 //! What the driver and the device are, and what they have done.
 
 use sanproxy_abi::{
-    INTERFACE_MAJOR, INTERFACE_MINOR, Method, PAGE_SIZE,
+    Error, INTERFACE_MAJOR, INTERFACE_MINOR, Method, PAGE_SIZE,
     wire::{
-        ByteCount, CapabilitiesOutput, Choice, Count, Flags, Header, InterfaceOutput, NodeNumber,
-        Reserved, StatisticsOutput,
+        ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, Flags, Header,
+        InterfaceOutput, MapStatusPageOutput, NodeNumber, Reserved, StatisticsOutput, UserAddress,
     },
 };
 use wdm::dma::Adapter;
@@ -38,7 +38,8 @@ pub(super) fn interface() -> InterfaceOutput {
 }
 
 /// What the device offers, and its limits.
-pub(super) fn capabilities(using: &Using) -> CapabilitiesOutput {
+pub(super) fn capabilities(file: &File, using: &Using) -> CapabilitiesOutput {
+    let (per_file, per_device) = (file.device().file_limits(), file.device().quota().limits());
     let hardware = &using.hardware;
     let settings = &hardware.settings;
     let adapter = hardware.adapter.as_ref();
@@ -58,10 +59,10 @@ pub(super) fn capabilities(using: &Using) -> CapabilitiesOutput {
         highest_node: NodeNumber(hardware.highest_node),
         page_size: const { narrow(PAGE_SIZE) },
         longest_registration: ByteCount(u64::from(settings.maximum_length)),
-        bytes_per_file: ByteCount(settings.file.bytes),
-        count_per_file: Count(settings.file.count),
-        bytes_per_device: ByteCount(settings.device.bytes),
-        count_per_device: Count(settings.device.count),
+        bytes_per_file: ByteCount(per_file.bytes),
+        count_per_file: Count(per_file.count),
+        bytes_per_device: ByteCount(per_device.bytes),
+        count_per_device: Count(per_device.count),
         reserve_bytes: ByteCount(reserve.map_or(0, |reserve| Reserve::bytes(reserve))),
         reserved: Reserved(0),
         reserved_end: Reserved(0),
@@ -94,5 +95,17 @@ pub(super) fn statistics(file: &File) -> StatisticsOutput {
         file_registrations: Count(own.count),
         file_bytes: ByteCount(own.bytes),
         failures: counters.failures().map(Count),
+        latencies: counters.latencies().map(Count),
     }
+}
+
+/// Maps the status page into the caller.
+pub(super) fn status_page(file: &File) -> Result<MapStatusPageOutput, Error> {
+    let place = file.map_page()?;
+    Ok(MapStatusPageOutput {
+        header: Header::of::<MapStatusPageOutput>(),
+        user_address: UserAddress(place.user_address),
+        length: ByteCount(PAGE_SIZE),
+        device_address: DeviceAddress(place.device_address),
+    })
 }

@@ -3,18 +3,21 @@
 use alloc::vec::Vec;
 
 use sanproxy_abi::{
-    ANY_NODE, Error, Kind, Node, RegisterFlags, RegisterRequest, RegisterUserBufferRequest,
+    ANY_NODE, Error, HostMemoryRequest, Kind, Node, PAGE_SIZE, RegisterFlags, RegisterRequest,
+    RegisterUserBufferRequest,
     wire::{
-        ByteCount, Choice, DeviceAddress, Handle, Header, NodeNumber, PieceIndex, RegisterOutput,
-        UserAddress,
+        ByteCount, Choice, DeviceAddress, Flags, Handle, Header, NodeNumber, PieceIndex, ProcessId,
+        RegisterOutput, Serial, UserAddress,
     },
 };
-use wdm::{pool::Shared, process::Process};
+use wdm::{crash_dump::Marked, pool::Shared, process::Process, rundown::Inside};
 
 use crate::{
-    device::{Hardware, Using},
-    file::{File, Mappings},
-    memory::{Outcome, Piece, Registration, UserBuffer, View, allocate, push_within},
+    device::{Debt, Hardware, Listed, Listing, Using},
+    file::{Attached, File, Mappings},
+    memory::{
+        Outcome, Piece, Registration, UserBuffer, View, allocate, allocate_host_memory, push_within,
+    },
 };
 
 /// Registers memory.
@@ -28,12 +31,59 @@ pub(super) fn register(
     // Kept until the mappings are where the end of the process finds them.
     let owner = if map { Some(file.owner()?) } else { None };
     let debt = file.charge(request.length.bytes())?;
+    let outcome = allocate(&using.hardware, request, &debt)?;
+    finish(file, request, owner.as_ref(), outcome, debt)
+}
+
+/// Registers a host memory buffer.
+pub(super) fn register_host_memory(
+    file: &File,
+    using: &Using,
+    request: &HostMemoryRequest,
+) -> Result<RegisterOutput, Error> {
+    let wanted = &request.wanted;
+    if let Some(node) = wanted.node {
+        node.at_most(using.hardware.highest_node)?;
+    }
+    let map = wanted.flags.contains(RegisterFlags::MAP);
+    let owner = if map { Some(file.owner()?) } else { None };
+    // As much as the quotas let it be, but not less than will do.
+    let available = file
+        .quota()
+        .available()
+        .min(file.device().quota().available());
+    let total = available
+        .saturating_sub(available % PAGE_SIZE)
+        .min(wanted.length.bytes())
+        .max(request.minimum.bytes());
+    let mut debt = file.charge(total)?;
+    let outcome = allocate_host_memory(&using.hardware, request, total, &debt)?;
+    let got = outcome
+        .pieces
+        .iter()
+        .fold(0_u64, |sum, piece| sum.saturating_add(piece.length()));
+    debt.reduce_to(got);
+    finish(file, wanted, owner.as_ref(), outcome, debt)
+}
+
+/// The process that memory is to be mapped into, if it is.
+type Owner<'a> = (&'a Shared<Process>, Inside);
+
+/// Makes a registration of memory: maps it, and gives it a handle.
+fn finish(
+    file: &File,
+    request: &RegisterRequest,
+    owner: Option<&Owner<'_>>,
+    outcome: Outcome,
+    debt: Debt,
+) -> Result<RegisterOutput, Error> {
     let Outcome {
-        pieces,
+        mut pieces,
         nature,
         rung,
-    } = allocate(&using.hardware, request, &debt)?;
-    let mappings = match &owner {
+    } = outcome;
+    Piece::line_up(&mut pieces);
+    let mappings = match owner {
         Some((process, _)) => Some(map_all(&pieces, process)?),
         None => None,
     };
@@ -50,8 +100,9 @@ pub(super) fn register(
     };
     let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
     let mut reply = describe(&registration, request.node, rung);
-    reply.handle = file.insert(registration, mappings)?;
-    file.device().statistics().count_made();
+    let attached = attach(file, &registration)?;
+    reply.handle = file.insert(registration, mappings, attached)?;
+    file.device().count_made();
     Ok(reply)
 }
 
@@ -82,9 +133,39 @@ pub(super) fn register_user_buffer(
     };
     let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
     let mut reply = describe(&registration, None, 0);
-    reply.handle = file.insert(registration, None)?;
-    file.device().statistics().count_made();
+    let attached = attach(file, &registration)?;
+    reply.handle = file.insert(registration, None, attached)?;
+    file.device().count_made();
     Ok(reply)
+}
+
+/// Puts a registration on the list of the device, and into crash dumps if that is wanted.
+fn attach(file: &File, registration: &Registration) -> Result<Attached, Error> {
+    let first = registration.span(0);
+    let listing = Listing {
+        serial: Serial(0),
+        process: ProcessId(file.process().id()),
+        length: ByteCount(registration.length()),
+        device_address: DeviceAddress(first.map_or(0, |first| first.device_address)),
+        kind: Choice(registration.kind.value()),
+        flags: Flags(registration.flags.bits()),
+        pieces: PieceIndex(u32::try_from(registration.count()).unwrap_or(u32::MAX)),
+        address_kind: Choice(registration.address_kind.value()),
+    };
+    let mut marked = Vec::new();
+    if registration.flags.contains(RegisterFlags::DUMP) {
+        marked
+            .try_reserve_exact(registration.pieces.len())
+            .map_err(|_| Error::NoMemory)?;
+        for piece in &registration.pieces {
+            let mark = Marked::new(file.device().dump(), piece.memory().clone());
+            push_within(&mut marked, mark.map_err(|_| Error::NoMemory)?)?;
+        }
+    }
+    Ok(Attached {
+        listed: Listed::new(file.device().listings(), listing)?,
+        marked,
+    })
 }
 
 /// Checks what only the device can tell.

@@ -25,7 +25,7 @@ pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutpu
         length,
     })?;
     trace::secured(request.access, length);
-    file.device().statistics().count_made();
+    file.device().count_made();
     Ok(SecureOutput {
         header: Header::of::<SecureOutput>(),
         handle,

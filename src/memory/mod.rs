@@ -2,12 +2,14 @@
 //!
 //! * [`Registration`]: what a handle stands for: pieces of memory, each contiguous for the device
 //! * [`ladder`]: which blocks are tried, in which order, until there is enough memory
+//! * [`host_memory`]: as much as can be had of a total, in few ranges
 //! * [`source`]: one block: common buffer, reserve, or contiguous
 //! * [`placement`]: which part of a block lies as asked
 //! * [`UserBuffer`]: memory that is the caller's own
 //! * [`View`]: a mapping of a piece in the owner's process
 //! * [`Reserve`]: common buffers taken when the device was started
 
+mod host_memory;
 mod ladder;
 mod placement;
 mod registration;
@@ -19,6 +21,7 @@ mod view;
 use sanproxy_abi::{CacheType, Error};
 
 pub(crate) use self::{
+    host_memory::allocate_host_memory,
     ladder::{Outcome, allocate},
     registration::{Piece, Registration},
     reserve::Reserve,

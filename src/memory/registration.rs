@@ -12,6 +12,8 @@ use crate::device::{Debt, ExtraDebt};
 pub(crate) struct Piece {
     memory: Memory,
     device_address: u64,
+    /// Where in the registration it begins.
+    offset: u64,
     pages: Option<Shared<ReservedPages>>,
     // Dropped last: what the block holds beyond the piece counts until it is gone.
     padding: Option<ExtraDebt>,
@@ -26,6 +28,7 @@ impl Piece {
         Self {
             memory,
             device_address,
+            offset: 0,
             pages,
             padding: None,
         }
@@ -52,6 +55,15 @@ impl Piece {
         self.device_address
     }
 
+    /// Says for each piece where in the registration it begins.
+    pub(crate) fn line_up(pieces: &mut [Self]) {
+        let mut offset = 0_u64;
+        for piece in pieces {
+            piece.offset = offset;
+            offset = offset.saturating_add(piece.length());
+        }
+    }
+
     /// How many bytes.
     pub(crate) fn length(&self) -> u64 {
         u64::try_from(self.memory.length()).unwrap_or(0)
@@ -67,7 +79,7 @@ pub(crate) struct Registration {
     pub(crate) address_kind: AddressKind,
     /// Where the owner's process finds each piece; empty if it was not mapped.
     pub(crate) user_addresses: Vec<u64>,
-    /// All of the same length, but the last, which may be shorter. None for a user buffer.
+    /// In order, each where the one before ends. None for a user buffer.
     pub(crate) pieces: Vec<Piece>,
     /// Memory of the caller's own instead of pieces.
     pub(crate) user_buffer: Option<UserBuffer>,
@@ -130,12 +142,28 @@ impl Registration {
         (0..self.count()).filter_map(|index| self.span(index))
     }
 
+    /// Where the owner's process found the byte at `offset`; 0 if it was not mapped.
+    pub(crate) fn user_address_at(&self, offset: u64) -> Option<u64> {
+        if let Some(buffer) = &self.user_buffer {
+            return Some(buffer.user_address(offset));
+        }
+        let (index, within) = self.piece_at(offset)?;
+        let start = self.user_addresses.get(index)?;
+        start.checked_add(within)
+    }
+
+    /// The piece in which `offset` lies, and where in it.
+    fn piece_at(&self, offset: u64) -> Option<(usize, u64)> {
+        let after = self.pieces.partition_point(|piece| piece.offset <= offset);
+        let index = after.checked_sub(1)?;
+        let offset = offset.checked_sub(self.pieces.get(index)?.offset)?;
+        Some((index, offset))
+    }
+
     /// From `offset` on, what lies in one piece.
     fn from(&self, offset: u64) -> Option<Stretch<'_>> {
-        let piece_length = self.pieces.first()?.length();
-        let index = usize::try_from(offset.checked_div(piece_length)?).ok()?;
+        let (index, offset) = self.piece_at(offset)?;
         let piece = self.pieces.get(index)?;
-        let offset = offset.checked_rem(piece_length)?;
         let length = piece.length().checked_sub(offset)?;
         Some(Stretch {
             memory: &piece.memory,

@@ -39,7 +39,12 @@ impl Source<'_> {
         match self.request.kind {
             Kind::CommonBuffer => self.common_buffer(&place),
             Kind::Contiguous => self.contiguous(&place),
-            Kind::HostMemoryBuffer | Kind::UserBuffer => Err(Error::KindNotOffered),
+            // The reserve is for registrations of a few pages.
+            Kind::HostMemoryBuffer => match &self.hardware.adapter {
+                Some(adapter) => self.from_adapter(adapter, &place),
+                None => self.contiguous(&place),
+            },
+            Kind::UserBuffer => Err(Error::KindNotOffered),
         }
     }
 
@@ -49,6 +54,16 @@ impl Source<'_> {
             .adapter
             .as_ref()
             .ok_or(Error::KindNotOffered)?;
+        self.from_adapter(adapter, place)
+            // The device reaches the reserve at all times, registered or not. So it comes last.
+            .or_else(|error| self.cut(adapter, place).map_err(|_| error))
+    }
+
+    fn from_adapter(
+        &self,
+        adapter: &Shared<Adapter>,
+        place: &Place,
+    ) -> Result<(Piece, Nature), Error> {
         let allocator = adapter.allocator();
         let nature = Nature {
             method: method(allocator),
@@ -57,8 +72,6 @@ impl Source<'_> {
         };
         self.fitting(place, |length| self.buffer(adapter, place, length))
             .map(|piece| (piece, nature))
-            // The device reaches the reserve at all times, registered or not. So it comes last.
-            .or_else(|error| self.cut(adapter, place).map_err(|_| error))
     }
 
     /// A piece from the reserve, if that is of the sort that is asked for.

@@ -13,6 +13,7 @@
 
 mod claims;
 mod clean;
+mod crash;
 mod dma;
 mod host;
 mod irp;

@@ -9,7 +9,7 @@ choice! {
         CommonBuffer = 1 as "SANPROXY_KIND_COMMON_BUFFER",
         /// Physically contiguous memory from the memory manager.
         Contiguous = 2 as "SANPROXY_KIND_CONTIGUOUS",
-        /// Several contiguous ranges up to a total. Reserved: not offered by this version.
+        /// Several contiguous ranges up to a total, from a request of its own.
         HostMemoryBuffer = 3 as "SANPROXY_KIND_HOST_MEMORY_BUFFER",
         /// The caller's own pages, registered with `IOCTL_SANPROXY_REGISTER_USER_BUFFER`.
         UserBuffer = 4 as "SANPROXY_KIND_USER_BUFFER",
@@ -41,6 +41,20 @@ choice! {
         GetScatterGatherList = 9 as "SANPROXY_METHOD_GET_SCATTER_GATHER_LIST",
         /// `GetScatterGatherListEx`: pages of the caller's own.
         GetScatterGatherListEx = 10 as "SANPROXY_METHOD_GET_SCATTER_GATHER_LIST_EX",
+    }
+}
+
+choice! {
+    /// What the status page says of the device.
+    pub enum DeviceState {
+        /// Nothing yet.
+        Unknown = 0 as "SANPROXY_DEVICE_UNKNOWN",
+        /// Started: requests are answered.
+        Started = 1 as "SANPROXY_DEVICE_STARTED",
+        /// Being stopped; it may be started again.
+        Stopped = 2 as "SANPROXY_DEVICE_STOPPED",
+        /// Being removed.
+        Removed = 3 as "SANPROXY_DEVICE_REMOVED",
     }
 }
 
@@ -133,8 +147,10 @@ impl RegisterFlags {
     pub const ALLOW_PIECES: Self = Self(4);
     /// If the node has no memory left, another one will do.
     pub const ALLOW_OTHER_NODE: Self = Self(8);
+    /// Put the memory into crash dumps.
+    pub const DUMP: Self = Self(16);
     /// All flags that are defined.
-    pub const ALL: Self = Self(15);
+    pub const ALL: Self = Self(31);
 
     /// The flags as a table.
     pub const ENUMERATION: Enumeration = Enumeration {
@@ -159,6 +175,11 @@ impl RegisterFlags {
                 c_name: "SANPROXY_REGISTER_ALLOW_OTHER_NODE",
                 value: Self::ALLOW_OTHER_NODE.0,
                 documentation: &[" If the node has no memory left, another one will do."],
+            },
+            Constant {
+                c_name: "SANPROXY_REGISTER_DUMP",
+                value: Self::DUMP.0,
+                documentation: &[" Put the memory into crash dumps."],
             },
         ],
         documentation: &[" Flags of a register request, or-ed together. Undefined bits are zero."],
@@ -225,6 +246,7 @@ pub const ENUMERATIONS: &[Enumeration] = &[
     crate::EventKind::ENUMERATION,
     crate::ConnectionState::ENUMERATION,
     crate::ExchangeFlag::ENUMERATION,
+    DeviceState::ENUMERATION,
 ];
 
 #[cfg(test)]
@@ -250,7 +272,7 @@ mod tests {
             .iter()
             .fold(0, |all, c| all | c.value);
         assert_eq!(union, RegisterFlags::ALL.bits());
-        assert_eq!(RegisterFlags::ENUMERATION.constants.len(), 4);
+        assert_eq!(RegisterFlags::ENUMERATION.constants.len(), 5);
     }
 
     #[test]

@@ -80,8 +80,16 @@ choice! {
         Connect = 0x8A5A_E030 as "IOCTL_SANPROXY_CONNECT",
         /// Ends the connection of this file, or takes the name back.
         Disconnect = 0x8A5A_E034 as "IOCTL_SANPROXY_DISCONNECT",
+        /// Maps the device's status page into the caller, read-only.
+        MapStatusPage = 0x8A5A_E038 as "IOCTL_SANPROXY_MAP_STATUS_PAGE",
+        /// Lists the registrations of all files, a page at a time. For administrators.
+        Enumerate = 0x8A5A_E03C as "IOCTL_SANPROXY_ENUMERATE",
+        /// Sets the quotas, for now and after a restart of the device. For administrators.
+        SetQuota = 0x8A5A_E040 as "IOCTL_SANPROXY_SET_QUOTA",
         /// Makes the caller's own memory reachable for the device.
         RegisterUserBuffer = 0x8A5A_E044 as "IOCTL_SANPROXY_REGISTER_USER_BUFFER",
+        /// Registers several ranges up to a total: a host memory buffer.
+        RegisterHostMemory = 0x8A5A_E048 as "IOCTL_SANPROXY_REGISTER_HOST_MEMORY",
     }
 }
 
@@ -198,9 +206,33 @@ pub const CODES: &[Code] = &[
         wire::Header::LAYOUT,
     ),
     buffered(
+        ControlCode::MapStatusPage,
+        0x80E,
+        wire::Header::LAYOUT,
+        wire::MapStatusPageOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Enumerate,
+        0x80F,
+        wire::EnumerateInput::LAYOUT,
+        wire::EnumerateOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::SetQuota,
+        0x810,
+        wire::SetQuotaInput::LAYOUT,
+        wire::Header::LAYOUT,
+    ),
+    buffered(
         ControlCode::RegisterUserBuffer,
         0x811,
         wire::RegisterUserBufferInput::LAYOUT,
+        wire::RegisterOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::RegisterHostMemory,
+        0x812,
+        wire::RegisterHostMemoryInput::LAYOUT,
         wire::RegisterOutput::LAYOUT,
     ),
 ];

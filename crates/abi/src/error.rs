@@ -108,6 +108,14 @@ errors! {
     UnknownEndpoint = 34 as "SANPROXY_FAILURE_UNKNOWN_ENDPOINT";
     /// The queue is full: of messages, if the request does not wait, or of requests that wait.
     QueueFull = 35 as "SANPROXY_FAILURE_QUEUE_FULL";
+    /// The request is for administrators: the caller's token is not in their group.
+    NotAdministrator = 36 as "SANPROXY_FAILURE_NOT_ADMINISTRATOR";
+    /// A quota is beyond what its parameter can be; the parameters are listed in the header.
+    QuotaRange = 37 as "SANPROXY_FAILURE_QUOTA_RANGE";
+    /// The quotas could not be written to the registry; they are as they were.
+    RegistryFailed = 38 as "SANPROXY_FAILURE_REGISTRY_FAILED";
+    /// The minimum is more than the preferred total, or the most ranges is not 1 to 4096.
+    HostMemoryLimits = 39 as "SANPROXY_FAILURE_HOST_MEMORY_LIMITS";
 }
 
 const _: () = {
@@ -141,14 +149,17 @@ impl Error {
             | Self::UnknownNode
             | Self::OutOfRange
             | Self::Access
-            | Self::MessageLength => Status::INVALID_PARAMETER,
+            | Self::MessageLength
+            | Self::QuotaRange
+            | Self::HostMemoryLimits => Status::INVALID_PARAMETER,
             Self::KindNotOffered => Status::NOT_SUPPORTED,
             Self::UnknownHandle => Status::INVALID_HANDLE, // never issued, stale, or somebody else's
             Self::FileQuota | Self::DeviceQuota => Status::QUOTA_EXCEEDED,
             Self::NoMemory | Self::MappingFailed => Status::INSUFFICIENT_RESOURCES,
             Self::NotStarted => Status::DEVICE_NOT_READY,
             Self::Removed => Status::DELETE_PENDING,
-            Self::WrongProcess => Status::ACCESS_DENIED,
+            Self::WrongProcess | Self::NotAdministrator => Status::ACCESS_DENIED,
+            Self::RegistryFailed => Status::REGISTRY_IO_FAILED,
             Self::AddressNotFound | Self::UnknownEndpoint => Status::NOT_FOUND,
             Self::FileClosed => Status::FILE_CLOSED,
             Self::UserRange => Status::ACCESS_VIOLATION,

@@ -31,7 +31,7 @@ pub mod status;
 pub mod user_buffer;
 pub mod wire;
 
-pub use choice::{Access, AddressKind, CacheType, Kind, Kinds, Method, RegisterFlags};
+pub use choice::{Access, AddressKind, CacheType, DeviceState, Kind, Kinds, Method, RegisterFlags};
 pub use code::{CODES, Code, ControlCode, Guid, INTERFACE_CLASS, Transfer};
 pub use error::Error;
 pub use event::{ConnectionState, EVENT_KINDS, EventKind};
@@ -41,8 +41,8 @@ pub use exchange::{
 };
 pub use parameter::{PARAMETERS, Parameter};
 pub use request::{
-    Alignment, Boundary, Bounds, MoveRequest, Node, Pages, Place, QueryRegistrationRequest,
-    RegisterRequest, Request, SecureRequest,
+    Alignment, Boundary, Bounds, HostMemoryRequest, MoveRequest, Node, Pages, Place,
+    QueryRegistrationRequest, QuotaRequest, RegisterRequest, Request, SecureRequest,
 };
 pub use status::Status;
 pub use user_buffer::{RegisterUserBufferRequest, UserBytes};
@@ -59,6 +59,12 @@ pub const PAGE_SIZE: u64 = 4096;
 pub const PIECES_PER_REPLY: usize = 32;
 /// How many failure counters a `STATISTICS` reply holds; those without an [`Error`] are zero.
 pub const FAILURE_COUNTERS: usize = 48;
+/// How many buckets the latency histogram of a `STATISTICS` reply has.
+pub const LATENCY_BUCKETS: usize = 24;
+/// How many registrations one `ENUMERATE` reply can hold.
+pub const REGISTRATIONS_PER_REPLY: usize = 16;
+/// The most ranges that a registration is made of.
+pub const MOST_RANGES: u32 = 4096;
 /// The node number that stands for "any node".
 pub const ANY_NODE: u32 = u32::MAX;
 /// The highest device address of low memory (below 4 GiB as the device sees it).

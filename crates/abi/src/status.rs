@@ -35,7 +35,7 @@ statuses! {
     INVALID_DEVICE_REQUEST = 0xC000_0010;
     /// The device does not reach the pages as asked.
     CONFLICTING_ADDRESSES = 0xC000_0018;
-    /// Memory can be mapped only into the process that opened the file.
+    /// The caller may not ask this: it is another process, or no administrator.
     ACCESS_DENIED = 0xC000_0022;
     /// The message does not fit in the output buffer.
     BUFFER_TOO_SMALL = 0xC000_0023;
@@ -55,6 +55,8 @@ statuses! {
     CANCELLED = 0xC000_0120;
     /// The file is closed.
     FILE_CLOSED = 0xC000_0128;
+    /// The registry could not be written.
+    REGISTRY_IO_FAILED = 0xC000_014D;
     /// The connection with the other file has ended.
     CONNECTION_DISCONNECTED = 0xC000_020C;
     /// No registration of this file holds the address, or no file has the endpoint.

@@ -5,11 +5,20 @@
 //! on (C11): a handle, a count, a bound, a choice, or an address to look up in the caller's own list.
 
 use crate::layout::{Struct, number, wire};
-use crate::{EVENT_KINDS, FAILURE_COUNTERS, PIECES_PER_REPLY};
+use crate::{FAILURE_COUNTERS, LATENCY_BUCKETS, PIECES_PER_REPLY};
 
+mod device;
+mod exchange;
 mod message;
+mod process;
 
+pub use device::{
+    EnumerateInput, EnumerateOutput, EnumeratedRegistration, MapStatusPageOutput, ProcessId,
+    RegisterHostMemoryInput, Serial, SetQuotaInput, StatusPage,
+};
+pub use exchange::{ConnectInput, ConnectOutput, EventsOutput, ExchangeInput};
 pub use message::Message;
+pub use process::{RegisterUserBufferInput, SecureInput, SecureOutput, UnsecureInput, UserRange};
 
 number! {
     /// Names a registration; means nothing on any other open file.
@@ -256,7 +265,7 @@ wire! {
 
 wire! {
     /// Counters of the device and of this file.
-    pub struct StatisticsOutput as "SANPROXY_STATISTICS_OUTPUT", 456 bytes {
+    pub struct StatisticsOutput as "SANPROXY_STATISTICS_OUTPUT", 648 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
         /// Registrations of the device now.
@@ -277,6 +286,9 @@ wire! {
         64: pub file_bytes: ByteCount,
         /// Requests that failed, by cause (`SANPROXY_FAILURE_...`); the rest is zero.
         72: pub failures: [Count; FAILURE_COUNTERS],
+        /// Registrations made, by how long it took: bucket n has those of less than 2^n units of
+        /// 100 ns and not in one before; the last one also has all that took longer.
+        456: pub latencies: [Count; LATENCY_BUCKETS],
     }
 }
 
@@ -292,13 +304,15 @@ wire! {
 
 wire! {
     /// The registration that holds the address.
-    pub struct LookupOutput as "SANPROXY_LOOKUP_OUTPUT", 24 bytes {
+    pub struct LookupOutput as "SANPROXY_LOOKUP_OUTPUT", 32 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
-        /// The registration.
+        /// The registration; 0 if it is the status page.
         8: pub handle: Handle,
-        /// The address's offset from the start of the registration.
+        /// The address's offset from the start of the registration, or of the page.
         16: pub offset: ByteCount,
+        /// Where the process finds the byte; 0 if it is not mapped.
+        24: pub user_address: UserAddress,
     }
 }
 
@@ -318,129 +332,6 @@ wire! {
         32: pub destination_offset: ByteCount,
         /// How many bytes; not zero.
         40: pub length: ByteCount,
-    }
-}
-
-wire! {
-    /// A range of the calling process's own memory; it need not begin or end at a page.
-    pub struct UserRange as "SANPROXY_USER_RANGE", 16 bytes {
-        /// Where it begins.
-        0: pub start: RangeStart,
-        /// How many bytes; not zero.
-        8: pub length: ByteCount,
-    }
-}
-
-wire! {
-    /// Secures memory of one allocation of the caller's own, in the process that opened the file:
-    /// until it is unsecured, the process can neither free it nor take that access away.
-    pub struct SecureInput as "SANPROXY_SECURE_INPUT", 32 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// The memory. More than one secured range may hold the same.
-        8: pub range: UserRange,
-        /// The access that stays (`SANPROXY_ACCESS_...`). The process must have it.
-        24: pub access: Choice,
-        /// Zero.
-        28: pub reserved: Reserved,
-    }
-}
-
-wire! {
-    /// A secured range. It counts as a registration of no bytes.
-    pub struct SecureOutput as "SANPROXY_SECURE_OUTPUT", 16 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// Names the secured range; it is no handle of a registration.
-        8: pub handle: Handle,
-    }
-}
-
-wire! {
-    /// Ends the securing of a range.
-    pub struct UnsecureInput as "SANPROXY_UNSECURE_INPUT", 16 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// The secured range.
-        8: pub handle: Handle,
-    }
-}
-
-wire! {
-    /// Makes the caller's own memory reachable for the device, page by page where it lies. It is
-    /// locked until it is released, and is never copied: what either side writes, the other sees.
-    pub struct RegisterUserBufferInput as "SANPROXY_REGISTER_USER_BUFFER_INPUT", 56 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// The memory. More than one registration may hold the same.
-        8: pub range: UserRange,
-        /// What the device may do with it (`SANPROXY_ACCESS_...`). The process must be able to do
-        /// the same.
-        24: pub access: Choice,
-        /// `SANPROXY_REGISTER_LOW_MEMORY`, and `SANPROXY_REGISTER_ALLOW_PIECES` unless the device
-        /// must find it in one piece.
-        28: pub flags: Flags,
-        /// The lowest device address allowed; 0 for no bound.
-        32: pub lowest: AddressBound,
-        /// The highest device address allowed, inclusive; `UINT64_MAX` for no bound.
-        40: pub highest: AddressBound,
-        /// Zero.
-        48: pub reserved: Reserved,
-        /// Zero.
-        52: pub reserved_end: Reserved,
-    }
-}
-
-wire! {
-    /// What has happened since the last such reply.
-    pub struct EventsOutput as "SANPROXY_EVENTS_OUTPUT", 88 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// The kinds of events (`SANPROXY_EVENT_...`).
-        8: pub kinds: Flags,
-        /// Zero.
-        12: pub reserved: Reserved,
-        /// How many of each kind, by the number of its bit.
-        16: pub counts: [Count; EVENT_KINDS],
-        /// How many of these events came while one of their kind was waiting to be told already.
-        80: pub coalesced: Count,
-    }
-}
-
-wire! {
-    /// Begins the input of an exchange; the message follows.
-    pub struct ExchangeInput as "SANPROXY_EXCHANGE_INPUT", 16 bytes {
-        /// Size and version of this struct, without the message.
-        0: pub header: Header,
-        /// Flags (`SANPROXY_EXCHANGE_...`).
-        8: pub flags: Flags,
-        /// Zero.
-        12: pub reserved: Reserved,
-    }
-}
-
-wire! {
-    /// Names the endpoint that this file is to be connected with. They are connected as soon as
-    /// both have named each other, and then no third one can come between.
-    pub struct ConnectInput as "SANPROXY_CONNECT_INPUT", 16 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// The other file's endpoint; 0 only asks for this file's own.
-        8: pub endpoint: EndpointId,
-    }
-}
-
-wire! {
-    /// This file's own endpoint, for others to name, and what it is to the other one now.
-    pub struct ConnectOutput as "SANPROXY_CONNECT_OUTPUT", 24 bytes {
-        /// Size and version of this struct.
-        0: pub header: Header,
-        /// This file's own endpoint.
-        8: pub own: EndpointId,
-        /// The state of the connection (`SANPROXY_CONNECTION_...`).
-        16: pub state: Choice,
-        /// Zero.
-        20: pub reserved: Reserved,
     }
 }
 
@@ -468,6 +359,13 @@ pub const STRUCTS: &[Struct] = &[
     ExchangeInput::LAYOUT,
     ConnectInput::LAYOUT,
     ConnectOutput::LAYOUT,
+    MapStatusPageOutput::LAYOUT,
+    StatusPage::LAYOUT,
+    EnumerateInput::LAYOUT,
+    EnumeratedRegistration::LAYOUT,
+    EnumerateOutput::LAYOUT,
+    SetQuotaInput::LAYOUT,
+    RegisterHostMemoryInput::LAYOUT,
 ];
 
-const _: () = assert!(STRUCTS.len() == 22);
+const _: () = assert!(STRUCTS.len() == 29);

@@ -54,7 +54,7 @@ fn good_register_request_is_rounded_to_whole_pages() {
 #[test]
 fn unknown_code_is_refused_before_its_lengths() {
     assert_eq!(
-        Request::parse(REGISTER + 0x40, &[], 0),
+        Request::parse(REGISTER + 0x400, &[], 0),
         Err(Error::UnknownCode)
     );
     assert_eq!(
@@ -120,7 +120,7 @@ fn reserved_field_with_any_one_bit_is_refused() {
 
 #[test]
 fn undefined_flag_is_refused_each_alone() {
-    for bit in 4..32 {
+    for bit in 5..32 {
         let input = RegisterInput {
             flags: Flags(1 << bit),
             ..good()

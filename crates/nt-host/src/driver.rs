@@ -319,6 +319,8 @@ impl Driver {
         host.registry.driver_unloaded(host);
         host.etw.driver_unloaded(host);
         crate::process::notify::driver_unloaded(host);
+        crate::bug_check::driver_unloaded(host);
+        host.captured.driver_unloaded(host);
         host.locks.driver_unloaded(host);
         object::driver_unloaded(host);
         thread::pop_context();

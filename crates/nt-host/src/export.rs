@@ -85,6 +85,7 @@ pub(crate) fn table() -> &'static Table {
 
 fn all() -> Vec<&'static [Export]> {
     vec![
+        crate::bug_check::EXPORTS,
         crate::debug::EXPORTS,
         crate::device::interface::EXPORTS,
         crate::device::link::EXPORTS,
@@ -103,6 +104,7 @@ fn all() -> Vec<&'static [Export]> {
         crate::registry::EXPORTS,
         crate::remove_lock::EXPORTS,
         crate::runtime::EXPORTS,
+        crate::security::EXPORTS,
         crate::sync::event::EXPORTS,
         crate::sync::irql::EXPORTS,
         crate::sync::mutex::EXPORTS,

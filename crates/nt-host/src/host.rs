@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nt_machine::{Machine, MachineConfig};
 
+use crate::bug_check::BugCheckCallbacks;
 use crate::call::Stopped;
 use crate::data::DataExports;
 use crate::debug::DebugOutput;
@@ -31,6 +32,7 @@ use crate::process::notify::NotifyRoutines;
 use crate::process::{ProcessObject, Processes};
 use crate::registry::{Registry, RegistryValue};
 use crate::remove_lock::RemoveLocks;
+use crate::security::Captured;
 use crate::status::NtStatus;
 use crate::sync::event::Waits;
 use crate::sync::lock_registry::Locks;
@@ -79,7 +81,9 @@ pub struct Host {
     pub(crate) processes: Processes,
     pub(crate) data: DataExports,
     pub(crate) drivers: Drivers,
+    pub(crate) bug_checks: BugCheckCallbacks,
     pub(crate) cancel_lock: CancelLock,
+    pub(crate) captured: Captured,
     pub(crate) debug: DebugOutput,
     pub(crate) devices: DeviceObjects,
     pub(crate) etw: Etw,
@@ -198,7 +202,9 @@ impl HostBuilder {
             processes,
             data,
             drivers,
+            bug_checks: BugCheckCallbacks::default(),
             cancel_lock: CancelLock::default(),
+            captured: Captured::default(),
             debug: DebugOutput::default(),
             devices: DeviceObjects::default(),
             etw: Etw::default(),

@@ -32,6 +32,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 mod access;
+mod bug_check;
 mod call;
 mod data;
 mod debug;
@@ -54,6 +55,7 @@ mod process;
 mod registry;
 mod remove_lock;
 mod runtime;
+mod security;
 mod status;
 mod sync;
 #[cfg(test)]
@@ -61,6 +63,7 @@ mod testbed;
 mod thread;
 mod trace_logging;
 
+pub use bug_check::{CrashDump, DumpRange};
 pub use call::Stopped;
 pub use device::Device;
 pub use device::interface::Guid;

@@ -83,6 +83,14 @@ extern "win64" fn query_interrupt_time() -> u64 {
     interrupt_time()
 }
 
+extern "win64" fn query_interrupt_time_precise(counter: u64) -> u64 {
+    let now = interrupt_time();
+    if counter != 0 {
+        write(counter, now);
+    }
+    now
+}
+
 extern "win64" fn query_system_time(time: u64) {
     // Years from 1601 to 1970, in units of 100 ns.
     const EPOCH: u64 = 116_444_736_000_000_000;
@@ -103,6 +111,7 @@ exports! {
     "RtlMoveMemory" => copy_memory, IrqlRule::Any, "V050", "C4/0xE5";
     "RtlZeroMemory" => zero_memory, IrqlRule::Any, "V050", "C4/0xE5";
     "KeQueryPerformanceCounter" => query_performance_counter, IrqlRule::Any, "V050", "C4/0xE5";
+    "KeQueryInterruptTimePrecise" => query_interrupt_time_precise, IrqlRule::Any, "V050", "C4/0xE5";
     "KeQueryInterruptTime" => query_interrupt_time, IrqlRule::Any, "V050", "C4/0xE5";
     "KeQuerySystemTimePrecise" => query_system_time, IrqlRule::Any, "V050", "C4/0xE5";
 }

@@ -22,11 +22,13 @@
 //! to a simulated one.
 #![cfg_attr(not(windows), forbid(unsafe_code))]
 
+mod administration;
 mod cache;
 mod capabilities;
 mod channel;
 mod error;
 mod exposure;
+mod host_memory;
 #[cfg(any(windows, test))]
 mod mappings;
 mod messages;
@@ -36,29 +38,33 @@ mod registration;
 mod reply;
 mod secured;
 mod statistics;
+mod status_page;
 mod system_error;
 mod user_buffers;
 mod win32;
 #[cfg(windows)]
 pub mod windows;
 
+pub use administration::{ListedRegistration, Quotas};
 pub use cache::{CacheCounters, Invalidation, Lease, Registrar, RegistrationCache};
 pub use capabilities::{Capabilities, Interface};
 pub use channel::{Channel, MemoryFault};
 pub use error::Error;
 pub use exposure::{Descriptor, Exposure, Exposures, Reach, Unreachable};
+pub use host_memory::HostMemoryOptions;
 pub use messages::{Connection, Events};
 pub use options::RegisterOptions;
 pub use provider::{Location, Provider};
 pub use registration::{Piece, Registration, RegistrationReport, UserBufferOptions};
 pub use sanproxy_abi::wire::{EndpointId, Handle};
 pub use sanproxy_abi::{
-    Access, AddressKind, CacheType, ConnectionState, ControlCode, EventKind, Kind, Kinds,
-    LONGEST_MESSAGE, Method, Status,
+    Access, AddressKind, CacheType, ConnectionState, ControlCode, DeviceState, EventKind, Kind,
+    Kinds, LONGEST_MESSAGE, Method, Status,
 };
 pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;
 pub use statistics::Statistics;
+pub use status_page::{DeviceStatus, StatusPage};
 pub use system_error::SystemError;
 pub use user_buffers::{UserBuffer, UserBuffers};
 pub use win32::{status_of_win32, win32_of_status};

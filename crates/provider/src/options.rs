@@ -58,6 +58,11 @@ impl RegisterOptions {
         self.flag(RegisterFlags::ALLOW_PIECES)
     }
 
+    /// Put it into crash dumps.
+    pub const fn dump(self) -> Self {
+        self.flag(RegisterFlags::DUMP)
+    }
+
     /// Another NUMA node will do.
     pub const fn allow_other_node(self) -> Self {
         self.flag(RegisterFlags::ALLOW_OTHER_NODE)

@@ -5,22 +5,33 @@ use std::sync::Arc;
 use sanproxy_abi::wire::{
     ByteCount, DeviceAddress, Handle, Header, LookupInput, LookupOutput, MoveInput,
 };
-use sanproxy_abi::{Access, ControlCode, Status};
+use sanproxy_abi::{Access, ControlCode, PAGE_SIZE, Status};
 
 use crate::registration::check_range;
 use crate::reply::{Check, ask};
 use crate::{
-    Capabilities, Channel, Error, Interface, RegisterOptions, Registration, SecuredRange,
-    Statistics, UserBufferOptions, UserBuffers,
+    Capabilities, Channel, Error, HostMemoryOptions, Interface, ListedRegistration, Quotas,
+    RegisterOptions, Registration, SecuredRange, Statistics, StatusPage, UserBufferOptions,
+    UserBuffers,
 };
 
-/// Where a device address lies.
+/// Where a device address lies: in a registration, or in the status page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// The registration.
     pub handle: Handle,
     /// The offset in it.
     pub offset: u64,
+    /// Where this process finds the byte, if it is mapped.
+    pub user_address: Option<u64>,
+}
+
+impl Location {
+    /// Whether it is in the status page, and not in a registration.
+    #[must_use]
+    pub const fn is_status_page(&self) -> bool {
+        self.handle.0 == 0
+    }
 }
 
 /// One open file on the device.
@@ -79,12 +90,6 @@ impl<C: Channel> Provider<C> {
         Registration::new(Arc::clone(&self.channel), options)
     }
 
-    /// What a [`RegistrationCache`](crate::RegistrationCache) registers memory of this process with.
-    #[must_use]
-    pub fn user_buffers(&self) -> UserBuffers<C> {
-        UserBuffers::new(Arc::clone(&self.channel))
-    }
-
     /// Secures memory of this process until the result is dropped. Only the process that opened
     /// the device can.
     ///
@@ -113,6 +118,52 @@ impl<C: Channel> Provider<C> {
         Registration::of_user_buffer(Arc::clone(&self.channel), options)
     }
 
+    /// What a [`RegistrationCache`](crate::RegistrationCache) registers memory of this process with.
+    #[must_use]
+    pub fn user_buffers(&self) -> UserBuffers<C> {
+        UserBuffers::new(Arc::clone(&self.channel))
+    }
+
+    /// Registers a host memory buffer: several ranges up to a total. It is released on drop.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn register_host_memory(
+        &self,
+        options: &HostMemoryOptions,
+    ) -> Result<Registration<C>, Error> {
+        Registration::host_memory(Arc::clone(&self.channel), options)
+    }
+
+    /// Maps the device's status page into this process: counters that can be read without asking.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn status_page(&self) -> Result<StatusPage<C>, Error> {
+        StatusPage::map(Arc::clone(&self.channel))
+    }
+
+    /// Lists the registrations of all files of the device, in the order in which they were made. For
+    /// administrators.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], or an error that names what is wrong with the reply.
+    pub fn enumerate(&self) -> Result<Vec<ListedRegistration>, Error> {
+        crate::administration::enumerate(&self.channel)
+    }
+
+    /// Sets the quotas, for now and after a restart of the device. For administrators.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if one is out of its range, or they could not be written.
+    pub fn set_quotas(&self, quotas: &Quotas) -> Result<(), Error> {
+        crate::administration::set_quotas(&self.channel, quotas)
+    }
+
     /// Which of this file's registrations holds a device address; `None` if none does.
     ///
     /// # Errors
@@ -130,10 +181,14 @@ impl<C: Channel> Provider<C> {
             }) => return Ok(None),
             other => other?,
         };
-        Check(ControlCode::Lookup).that(reply.handle.0 != 0, "handle", 0_u64)?;
+        let (check, user) = (Check(ControlCode::Lookup), reply.user_address.0);
+        // Nothing but the mapped status page is known without a handle.
+        let sound = reply.handle.0 != 0 || (user != 0 && reply.offset.0 < PAGE_SIZE);
+        check.that(sound, "handle", 0_u64)?;
         Ok(Some(Location {
             handle: reply.handle,
             offset: reply.offset.0,
+            user_address: (user != 0).then_some(user),
         }))
     }
 

@@ -1,5 +1,6 @@
 //! A registration: memory that the device can reach, released on drop.
 
+mod host_memory;
 mod user_buffer;
 
 use std::sync::Arc;
@@ -109,11 +110,19 @@ impl<C: Channel> Registration<C> {
         };
         // A driver that carries out a request which the contract forbids breaks the contract too.
         let asked = check.some(RegisterRequest::try_from(*input).ok(), "status", 0_u64)?;
-        let mut registration = Self::check_reply(claim, &asked, &reply)?;
+        Self::from_reply(claim, &asked, &reply)
+    }
+
+    fn from_reply(
+        claim: Claim<C>,
+        asked: &RegisterRequest,
+        reply: &RegisterOutput,
+    ) -> Result<Self, Error> {
+        let mut registration = Self::check_reply(claim, asked, reply)?;
         if reply.pieces.0 > 1 {
             registration.pieces = registration.ask_pieces()?.pieces;
         }
-        registration.check_pieces(&asked, &reply)?;
+        registration.check_pieces(asked, reply)?;
         Ok(registration)
     }
 
@@ -446,10 +455,14 @@ fn gives(method: Method, kind: Kind) -> bool {
         | Method::AllocateCommonBuffer
         | Method::AllocateCommonBufferEx
         | Method::AllocateCommonBufferWithBounds
-        | Method::AllocateCommonBufferVector => kind == Kind::CommonBuffer,
+        | Method::AllocateCommonBufferVector => {
+            matches!(kind, Kind::CommonBuffer | Kind::HostMemoryBuffer)
+        }
         Method::ContiguousNode
         | Method::ContiguousSpecifyCache
-        | Method::ContiguousSpecifyCacheNode => kind == Kind::Contiguous,
+        | Method::ContiguousSpecifyCacheNode => {
+            matches!(kind, Kind::Contiguous | Kind::HostMemoryBuffer)
+        }
         Method::GetScatterGatherList | Method::GetScatterGatherListEx => kind == Kind::UserBuffer,
     }
 }

@@ -1,7 +1,7 @@
 //! Counters of the device and of this file.
 
 use sanproxy_abi::wire::{Count, StatisticsOutput};
-use sanproxy_abi::{ControlCode, FAILURE_COUNTERS};
+use sanproxy_abi::{ControlCode, FAILURE_COUNTERS, LATENCY_BUCKETS};
 
 use crate::Error;
 use crate::reply::Check;
@@ -26,6 +26,7 @@ pub struct Statistics {
     /// Bytes registered of this file now.
     pub file_bytes: u64,
     failures: [Count; FAILURE_COUNTERS],
+    latencies: [Count; LATENCY_BUCKETS],
 }
 
 impl Statistics {
@@ -33,6 +34,16 @@ impl Statistics {
     #[must_use]
     pub fn failures_of(&self, cause: sanproxy_abi::Error) -> u64 {
         self.failures.get(cause.index()).map_or(0, |count| count.0)
+    }
+
+    /// Registrations made, by how long it took: below so many units of 100 ns (the last bucket also
+    /// holds all that took longer), and how many. Empty buckets are left out.
+    pub fn latencies(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.latencies
+            .iter()
+            .zip(0_u32..)
+            .filter(|(count, _)| count.0 > 0)
+            .map(|(count, bucket)| (1_u64.checked_shl(bucket).unwrap_or(u64::MAX), count.0))
     }
 
     /// All causes that occurred, with how often they did.
@@ -62,6 +73,7 @@ impl TryFrom<StatisticsOutput> for Statistics {
             file_registrations: reply.file_registrations.0,
             file_bytes: reply.file_bytes.0,
             failures: reply.failures,
+            latencies: reply.latencies,
         })
     }
 }

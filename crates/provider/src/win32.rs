@@ -43,6 +43,7 @@ const PAIRS: &[(u32, Status)] = &[
     (487, Status::CONFLICTING_ADDRESSES),
     (995, Status::CANCELLED),
     (998, Status::ACCESS_VIOLATION),
+    (1016, Status::REGISTRY_IO_FAILED),
     (1168, Status::NOT_FOUND),
     (1229, Status::CONNECTION_INVALID),
     (1230, Status::CONNECTION_ACTIVE),

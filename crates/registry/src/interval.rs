@@ -145,6 +145,22 @@ impl<V: Copy + Ord> IntervalMap<V> {
         None
     }
 
+    /// The first range that begins at `address` or above: where it begins, and its value.
+    #[must_use]
+    pub fn next_from(&self, address: u64) -> Option<(u64, V)> {
+        let (mut next, mut found) = (self.root, None);
+        while let Some(index) = next {
+            let link = self.slab.at(index)?;
+            if link.first >= address {
+                found = Some((link.first, link.value));
+                next = link.left;
+            } else {
+                next = link.right;
+            }
+        }
+        found
+    }
+
     /// Takes a range in.
     ///
     /// # Errors

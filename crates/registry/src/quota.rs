@@ -131,6 +131,13 @@ impl Quota {
         bytes.saturating_add(self.count.crossings.swap(0, Relaxed))
     }
 
+    /// How many bytes could be charged now.
+    #[must_use]
+    pub fn available(&self) -> u64 {
+        let limit = self.bytes.limit.load(Relaxed);
+        limit.saturating_sub(self.bytes.used.load(Relaxed))
+    }
+
     fn charge(&self, bytes: u64) -> bool {
         if !self.count.charge(1) {
             return false;
@@ -217,6 +224,14 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Gives back what is charged beyond `bytes`: the registration came out smaller.
+    pub fn reduce_to(&mut self, bytes: u64) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(back);
+        self.device.as_ref().bytes.refund(back);
+        self.file.as_ref().bytes.refund(back);
     }
 
     /// Charges bytes that the registration holds beyond its own to both accounts, or to neither.

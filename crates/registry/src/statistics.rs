@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sanproxy_abi::{Error, FAILURE_COUNTERS};
+use sanproxy_abi::{Error, FAILURE_COUNTERS, LATENCY_BUCKETS};
 
 /// Counters of the device.
 #[derive(Debug)]
@@ -10,6 +10,8 @@ pub struct Statistics {
     made: AtomicU64,
     released: AtomicU64,
     failures: [AtomicU64; FAILURE_COUNTERS],
+    failed: AtomicU64,
+    latencies: [AtomicU64; LATENCY_BUCKETS],
 }
 
 impl Statistics {
@@ -20,6 +22,8 @@ impl Statistics {
             made: AtomicU64::new(0),
             released: AtomicU64::new(0),
             failures: [const { AtomicU64::new(0) }; FAILURE_COUNTERS],
+            failed: AtomicU64::new(0),
+            latencies: [const { AtomicU64::new(0) }; LATENCY_BUCKETS],
         }
     }
 
@@ -37,7 +41,35 @@ impl Statistics {
     pub fn count_failure(&self, error: Error) {
         if let Some(counter) = self.failures.get(error.index()) {
             counter.fetch_add(1, Relaxed);
+            self.failed.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts how long it took to make a registration, in units of 100 ns.
+    pub fn count_latency(&self, units: u64) {
+        let bits = u64::BITS.saturating_sub(units.leading_zeros());
+        let bucket = usize::try_from(bits).unwrap_or(usize::MAX);
+        let last = LATENCY_BUCKETS.saturating_sub(1);
+        if let Some(counter) = self.latencies.get(bucket.min(last)) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// How many requests failed, whatever the cause.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
+
+    /// Registrations by how long they took to make: bucket `n` counts those of at least `2^(n-1)`
+    /// and less than `2^n` units of 100 ns, the last also all that took longer.
+    #[must_use]
+    pub fn latencies(&self) -> [u64; LATENCY_BUCKETS] {
+        let mut counts = [0; LATENCY_BUCKETS];
+        for (count, counter) in counts.iter_mut().zip(&self.latencies) {
+            *count = counter.load(Relaxed);
+        }
+        counts
     }
 
     /// Registrations made.

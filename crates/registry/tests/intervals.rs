@@ -147,3 +147,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn next_range_is_the_first_that_begins_there_or_above() {
+    let mut map = grown();
+    for (first, value) in [(50, 5), (10, 1), (30, 3)] {
+        map.insert(first, 1, value).unwrap();
+    }
+    assert_eq!(map.next_from(0), Some((10, 1)));
+    assert_eq!(map.next_from(10), Some((10, 1)));
+    assert_eq!(map.next_from(11), Some((30, 3)));
+    assert_eq!(map.next_from(50), Some((50, 5)));
+    assert_eq!(map.next_from(51), None);
+}
+
+proptest! {
+    #[test]
+    fn walk_by_next_range_meets_every_range_once_and_in_order(
+        numbers in proptest::collection::btree_set(0_u64..10_000, 0..200),
+    ) {
+        let mut map = IntervalMap::new(7);
+        grow(&mut map, 256);
+        for number in &numbers {
+            map.insert(*number, 1, 0).unwrap();
+        }
+        let (mut met, mut from) = (Vec::new(), 0);
+        while let Some((first, _)) = map.next_from(from) {
+            met.push(first);
+            from = first + 1;
+        }
+        prop_assert_eq!(met, numbers.into_iter().collect::<Vec<_>>());
+    }
+}

@@ -172,3 +172,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn charge_that_is_reduced_gives_the_rest_back_once() {
+    let (file, device) = (Quota::new(WIDE), Quota::new(WIDE));
+    let mut charge = Charge::new(&file, &device, 10_000).unwrap();
+    charge.reduce_to(4096);
+    let less = Usage {
+        bytes: 4096,
+        count: 1,
+    };
+    assert_eq!(
+        (charge.bytes(), file.usage(), device.usage()),
+        (4096, less, less)
+    );
+    charge.reduce_to(8192);
+    assert_eq!(charge.bytes(), 4096, "it does not grow");
+    drop(charge);
+    assert_eq!((file.usage(), device.usage()), (NOTHING, NOTHING));
+}
+
+#[test]
+fn latency_is_counted_in_the_bucket_of_its_power_of_two() {
+    let statistics = Statistics::default();
+    for units in [0, 1, 2, 3, 4, u64::MAX] {
+        statistics.count_latency(units);
+    }
+    let counts = statistics.latencies();
+    assert_eq!(&counts[..5], &[1, 1, 2, 1, 0]);
+    assert_eq!(counts.last(), Some(&1));
+    assert_eq!(counts.iter().sum::<u64>(), 6);
+}
+
+#[test]
+fn available_bytes_are_what_the_limit_leaves() {
+    let quota = Quota::new(Limits {
+        bytes: 100,
+        count: 9,
+    });
+    let charge = Charge::new(&quota, &quota, 30).unwrap();
+    assert_eq!(quota.available(), 40, "charged as file and as device");
+    quota.set_limits(Limits {
+        bytes: 10,
+        count: 9,
+    });
+    assert_eq!(quota.available(), 0);
+    drop(charge);
+}

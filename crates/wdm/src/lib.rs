@@ -11,7 +11,9 @@
 //! | [`irp`], [`pnp`], [`control`], [`mod@file`] | requests: the obligation, and what each family of them asks |
 //! | [`direct`], [`pending`] | transfers through locked pages; requests that wait and can be cancelled |
 //! | [`remove_lock`], [`mutex`], [`rundown`], [`event`] | who may be where, and who waits for whom |
-//! | [`process`] | referenced processes, running inside one, and noticing the end of one |
+//! | [`process`], [`caller`] | referenced processes, running inside one, and noticing the end of one; who asks |
+//! | [`clock`] | how long something takes |
+//! | [`crash_dump`] | memory that is to be in a crash dump |
 //! | [`pool`], [`list`], [`fifo`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
 //! | [`trace`] | events for those who watch the driver at work |
@@ -26,8 +28,11 @@
 
 extern crate alloc;
 
+pub mod caller;
+pub mod clock;
 pub mod contiguous;
 pub mod control;
+pub mod crash_dump;
 pub mod device;
 pub mod direct;
 pub mod dma;

@@ -6,7 +6,10 @@
 // UNSAFETY: fills and copies memory that the value keeps allocated.
 #![expect(unsafe_code, reason = "works on memory behind raw pointers")]
 
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{Ordering, fence},
+};
 
 use crate::{
     contiguous::ContiguousMemory,
@@ -142,6 +145,20 @@ impl Memory {
     pub fn zero(&self) {
         // SAFETY: the pages are allocated, by the invariant.
         unsafe { zero(self.start, self.length) };
+    }
+
+    /// Writes a number at `offset`, a multiple of eight, for readers who look at any moment: whole,
+    /// and after everything written before it. `None` if it does not lie there.
+    #[must_use]
+    pub fn publish(&self, offset: usize, number: u64) -> Option<()> {
+        if !offset.is_multiple_of(8) || offset.checked_add(8)? > self.length {
+            return None;
+        }
+        let place: *mut u64 = self.start.as_ptr().wrapping_add(offset).cast();
+        fence(Ordering::Release);
+        // SAFETY: allocated, by the invariant and the check, and aligned: pages are.
+        unsafe { place.write_volatile(number) };
+        Some(())
     }
 
     /// Copies `length` bytes from `source`; the two may overlap. `None`, and nothing is copied, if

@@ -58,6 +58,24 @@ impl<T> Owned<T> {
     }
 }
 
+impl<T> Owned<T> {
+    /// Gives the ownership to whoever holds the pointer.
+    pub(crate) const fn into_raw(self) -> *mut T {
+        let raw = self.0.as_ptr();
+        core::mem::forget(self);
+        raw
+    }
+
+    /// Takes the ownership back.
+    ///
+    /// # Safety
+    ///
+    /// `raw` came from [`Owned::into_raw`] of the same `T` and has not been taken back.
+    pub(crate) const unsafe fn from_raw(raw: NonNull<T>) -> Self {
+        Self(raw)
+    }
+}
+
 impl<T> Deref for Owned<T> {
     type Target = T;
 

@@ -9,7 +9,7 @@ use wdk_sys::{
     HANDLE, KAPC_STATE,
     ntddk::{
         IoGetCurrentProcess, KeStackAttachProcess, KeUnstackDetachProcess, ObfDereferenceObject,
-        ObfReferenceObject, PsSetCreateProcessNotifyRoutine,
+        ObfReferenceObject, PsGetProcessId, PsSetCreateProcessNotifyRoutine,
     },
 };
 
@@ -44,6 +44,14 @@ impl Process {
     #[must_use]
     pub fn is_current(&self) -> bool {
         current() == Some(self.0)
+    }
+
+    /// The number by which programs know it. IRQL: any.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        // SAFETY: the process is referenced.
+        let id = unsafe { PsGetProcessId(self.0.as_ptr().cast()) };
+        u64::try_from(id.addr()).unwrap_or(0)
     }
 
     /// Does `work` in this process's address space. IRQL: at most `APC_LEVEL`.

@@ -1,4 +1,4 @@
-//! Numbers in a device's hardware key.
+//! Numbers in a device's hardware key: reading and writing them.
 
 // UNSAFETY: opens and closes the key and lets the kernel fill a buffer.
 #![expect(unsafe_code, reason = "calls the registry routines of the kernel")]
@@ -7,19 +7,20 @@ use core::ptr;
 
 use wdk_sys::{
     HANDLE, UNICODE_STRING,
-    ntddk::{IoOpenDeviceRegistryKey, ZwClose, ZwQueryValueKey},
+    ntddk::{IoOpenDeviceRegistryKey, ZwClose, ZwQueryValueKey, ZwSetValueKey},
 };
 
 use crate::{device::DeviceObject, status::Status};
 
 const PLUGPLAY_REGKEY_DEVICE: u32 = 1;
 const KEY_READ: u32 = 0x0002_0019;
+const KEY_SET_VALUE: u32 = 0x0002;
 const REG_DWORD: u32 = 4;
 const REG_QWORD: u32 = 11;
 /// The longest name of a value that this module reads.
 const LONGEST_NAME: usize = 64;
 
-/// A device's hardware key, open for reading.
+/// A device's hardware key, open for reading, and for writing if it was opened so.
 ///
 /// # Invariants
 ///
@@ -46,13 +47,26 @@ impl DeviceKey {
     ///
     /// The status of the kernel.
     pub fn open(physical: &DeviceObject) -> Result<Self, Status> {
+        Self::open_with(physical, KEY_READ)
+    }
+
+    /// Opens the key of a physical device for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// The status of the kernel.
+    pub fn open_to_write(physical: &DeviceObject) -> Result<Self, Status> {
+        Self::open_with(physical, KEY_READ | KEY_SET_VALUE)
+    }
+
+    fn open_with(physical: &DeviceObject, access: u32) -> Result<Self, Status> {
         let mut handle = ptr::null_mut();
         // SAFETY: the device is referenced; `handle` outlives the call.
         let status = unsafe {
             IoOpenDeviceRegistryKey(
                 physical.as_ptr(),
                 PLUGPLAY_REGKEY_DEVICE,
-                KEY_READ,
+                access,
                 &raw mut handle,
             )
         };
@@ -85,6 +99,34 @@ impl DeviceKey {
             (REG_QWORD, 8) => Some(low | (u64::from(information.high) << 32)),
             _ => None,
         })
+    }
+
+    /// Sets a value to a number, as `REG_QWORD`.
+    ///
+    /// # Errors
+    ///
+    /// [`Status::INVALID_PARAMETER`] if the name is too long; else the status of the kernel.
+    pub fn set_number(&self, name: &str, number: u64) -> Result<(), Status> {
+        let mut units = [0_u16; LONGEST_NAME];
+        let length = encode(name, &mut units).ok_or(Status::INVALID_PARAMETER)?;
+        let mut name = UNICODE_STRING {
+            Length: length,
+            MaximumLength: length,
+            Buffer: units.as_mut_ptr(),
+        };
+        let mut data = number.to_le_bytes();
+        // SAFETY: the handle is open; name and data outlive the call, and the data has eight bytes.
+        let status = unsafe {
+            ZwSetValueKey(
+                self.0,
+                &raw mut name,
+                0,
+                REG_QWORD,
+                data.as_mut_ptr().cast(),
+                8,
+            )
+        };
+        Status(status).ok()
     }
 
     fn query(&self, name: &mut UNICODE_STRING) -> Result<PartialInformation, Status> {

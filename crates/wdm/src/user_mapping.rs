@@ -22,6 +22,7 @@ use crate::{
 const USER_MODE: usize = 1;
 const NORMAL_PAGE_PRIORITY: usize = 16;
 const MDL_MAPPING_NO_EXECUTE: usize = 0x4000_0000;
+const MDL_MAPPING_NO_WRITE: usize = 0x8000_0000;
 
 /// A view of memory in a process.
 ///
@@ -51,6 +52,21 @@ impl UserMapping {
     ///
     /// [`Status::ACCESS_DENIED`] in any other process; else what the kernel raised.
     pub fn new(memory: Memory, process: &Shared<Process>) -> Result<Self, Status> {
+        Self::with(memory, process, MDL_MAPPING_NO_EXECUTE)
+    }
+
+    /// Maps memory into the current process, which has to be `process`, so that it can only read:
+    /// a program cannot change that. IRQL: at most `APC_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// As [`UserMapping::new`].
+    pub fn read_only(memory: Memory, process: &Shared<Process>) -> Result<Self, Status> {
+        let protection = MDL_MAPPING_NO_EXECUTE | MDL_MAPPING_NO_WRITE;
+        Self::with(memory, process, protection)
+    }
+
+    fn with(memory: Memory, process: &Shared<Process>, protection: usize) -> Result<Self, Status> {
         if !process.is_current() {
             return Err(Status::ACCESS_DENIED);
         }
@@ -62,7 +78,7 @@ impl UserMapping {
             ptr::without_provenance_mut(cache_argument(memory.cache())),
             ptr::null_mut(), // the system chooses the address
             ptr::null_mut(), // no bug check on failure
-            ptr::without_provenance_mut(NORMAL_PAGE_PRIORITY | MDL_MAPPING_NO_EXECUTE),
+            ptr::without_provenance_mut(NORMAL_PAGE_PRIORITY | protection),
         ];
         // SAFETY: whole zeroed pages of memory that is the driver's, in the current process, with
         // the cache type that they have.

@@ -12,8 +12,9 @@ use sanproxy_abi::layout::{Enumeration, Field, Struct};
 use sanproxy_abi::wire::STRUCTS;
 use sanproxy_abi::{
     ANY_NODE, CODES, ControlCode, Error, FAILURE_COUNTERS, INTERFACE_CLASS, INTERFACE_MAJOR,
-    INTERFACE_MINOR, LARGEST_ALIGNMENT, LONGEST_MESSAGE, LOW_MEMORY_HIGHEST, MESSAGES_PER_QUEUE,
-    PAGE_SIZE, PARAMETERS, PIECES_PER_REPLY, Status, WAITING_REQUESTS, WIRE_VERSION,
+    INTERFACE_MINOR, LARGEST_ALIGNMENT, LATENCY_BUCKETS, LONGEST_MESSAGE, LOW_MEMORY_HIGHEST,
+    MESSAGES_PER_QUEUE, MOST_RANGES, PAGE_SIZE, PARAMETERS, PIECES_PER_REPLY,
+    REGISTRATIONS_PER_REPLY, Status, WAITING_REQUESTS, WIRE_VERSION,
 };
 
 const OPENING: &str = r"/*
@@ -134,6 +135,21 @@ fn limits(text: &mut String) {
             "How many failure counters a SANPROXY_STATISTICS_OUTPUT holds.",
             "FAILURE_COUNTERS",
             u64::try_from(FAILURE_COUNTERS).unwrap_or(0),
+        ),
+        (
+            "How many buckets the latency histogram of a SANPROXY_STATISTICS_OUTPUT has.",
+            "LATENCY_BUCKETS",
+            u64::try_from(LATENCY_BUCKETS).unwrap_or(0),
+        ),
+        (
+            "How many registrations one SANPROXY_ENUMERATE_OUTPUT can hold.",
+            "REGISTRATIONS_PER_REPLY",
+            u64::try_from(REGISTRATIONS_PER_REPLY).unwrap_or(0),
+        ),
+        (
+            "The most ranges that a registration is made of.",
+            "MOST_RANGES",
+            u64::from(MOST_RANGES),
         ),
         (
             "The node number that stands for any node.",

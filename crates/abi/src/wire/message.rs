@@ -3,10 +3,11 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{
-    CapabilitiesOutput, ConnectInput, ConnectOutput, EventsOutput, ExchangeInput, Header,
-    InterfaceOutput, LookupInput, LookupOutput, MoveInput, QueryRegistrationInput,
-    QueryRegistrationOutput, RegisterInput, RegisterOutput, RegisterUserBufferInput, ReleaseInput,
-    Reserved, SecureInput, SecureOutput, StatisticsOutput, UnsecureInput,
+    CapabilitiesOutput, ConnectInput, ConnectOutput, EnumerateInput, EnumerateOutput, EventsOutput,
+    ExchangeInput, Header, InterfaceOutput, LookupInput, LookupOutput, MapStatusPageOutput,
+    MoveInput, QueryRegistrationInput, QueryRegistrationOutput, RegisterHostMemoryInput,
+    RegisterInput, RegisterOutput, RegisterUserBufferInput, ReleaseInput, Reserved, SecureInput,
+    SecureOutput, SetQuotaInput, StatisticsOutput, StatusPage, UnsecureInput,
 };
 use crate::{Error, WIRE_VERSION};
 
@@ -100,4 +101,10 @@ message! {
     ExchangeInput { reserved }
     ConnectInput {}
     ConnectOutput { reserved }
+    MapStatusPageOutput {}
+    StatusPage { reserved }
+    EnumerateInput {}
+    EnumerateOutput { reserved }
+    SetQuotaInput {}
+    RegisterHostMemoryInput { reserved, reserved_end }
 }

@@ -265,6 +265,7 @@ fn free(host: &Arc<Host>, address: u64, tag: u32) {
     check_slack(host, &block);
     check_views(host, &block);
     super::mdl::memory_freed(host, &block);
+    crate::bug_check::freed(host, block.base, block.size);
     host.memory.blocks.remove(block.base);
 }
 

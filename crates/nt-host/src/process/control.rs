@@ -67,6 +67,11 @@ impl Process {
         &self.object.name
     }
 
+    /// Whether its token is an administrator's, which it is unless told otherwise.
+    pub fn set_administrator(&self, administrator: bool) {
+        self.object.set_administrator(administrator);
+    }
+
     /// The address of its process object, as a driver sees it.
     #[must_use]
     pub fn object_address(&self) -> u64 {

@@ -36,6 +36,7 @@ pub(crate) struct ProcessObject {
     object: GuardedBlock,
     exiting: AtomicBool,
     exited: AtomicBool,
+    administrator: AtomicBool,
     /// Calls of its threads into the system that have not returned.
     active: AtomicU64,
     /// It runs 32-bit code.
@@ -63,6 +64,7 @@ impl ProcessObject {
             object: heap.allocate("process object", OBJECT_SIZE)?,
             exiting: AtomicBool::new(false),
             exited: AtomicBool::new(false),
+            administrator: AtomicBool::new(true),
             active: AtomicU64::new(0),
             is_32_bit,
             memory: ProcessMemory::new(memory)?,
@@ -85,6 +87,15 @@ impl ProcessObject {
     /// Whether its address space is gone.
     pub(crate) fn has_exited(&self) -> bool {
         self.exited.load(Ordering::SeqCst)
+    }
+
+    /// Whether its token is an administrator's.
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.administrator.load(Ordering::SeqCst)
+    }
+
+    fn set_administrator(&self, administrator: bool) {
+        self.administrator.store(administrator, Ordering::SeqCst);
     }
 
     /// A thread of it calls into the system: the process does not end before the call has returned.

@@ -4,7 +4,8 @@ use std::rc::Rc;
 
 use crate::model::Driver;
 use sanproxy_provider::{
-    Access, ControlCode, Error, Handle, Kind, Location, Method, Provider, RegisterOptions, Status,
+    Access, ControlCode, DeviceState, Error, Handle, HostMemoryOptions, Kind, Location, Method,
+    Provider, Quotas, RegisterOptions, Status,
 };
 
 fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
@@ -158,7 +159,8 @@ fn lookup_finds_the_registration_and_the_offset() {
         found,
         Some(Location {
             handle: memory.handle(),
-            offset: 5000
+            offset: 5000,
+            user_address: None,
         })
     );
     assert_eq!(provider.lookup(memory.device_address() + 8192), Ok(None));
@@ -212,4 +214,81 @@ fn refusal_says_status_name_and_cause_in_words() {
         "Register was refused with STATUS_INVALID_PARAMETER (0xC000000D): The boundary is not 0 or \
          a power of two of at least a page and at least the length."
     );
+}
+
+#[test]
+fn status_page_that_changes_while_it_is_read_is_read_again() {
+    let (driver, provider) = open();
+    let page = provider.status_page().unwrap();
+    for torn in 0..12 {
+        driver.torn.set(torn);
+        let status = page.read().unwrap();
+        assert_eq!((status.sequence, status.made), (8, 7), "{torn} torn looks");
+        assert_eq!(status.state, DeviceState::Started);
+    }
+}
+
+#[test]
+fn status_page_that_never_stands_still_is_an_error() {
+    let (driver, provider) = open();
+    let page = provider.status_page().unwrap();
+    driver.torn.set(u32::MAX);
+    assert!(matches!(
+        page.read(),
+        Err(Error::ReplyContent {
+            field: "sequence",
+            ..
+        })
+    ));
+}
+
+#[test]
+fn enumeration_lists_more_than_one_reply_holds() {
+    let (_, provider) = open();
+    let made: Vec<_> = (0..40)
+        .map(|_| {
+            provider
+                .register(&RegisterOptions::contiguous(4096))
+                .unwrap()
+        })
+        .collect();
+    let listed = provider.enumerate().unwrap();
+    let handles: Vec<u64> = made.iter().map(|memory| memory.handle().0).collect();
+    let numbers: Vec<u64> = listed.iter().map(|one| one.serial).collect();
+    assert_eq!(numbers, handles);
+    assert!(
+        listed
+            .iter()
+            .all(|one| one.kind == Kind::Contiguous && one.length == 4096)
+    );
+}
+
+#[test]
+fn quotas_are_told_as_they_are() {
+    let (driver, provider) = open();
+    let quotas = Quotas {
+        bytes_per_file: 1,
+        count_per_file: 2,
+        bytes_per_device: 3,
+        count_per_device: 4,
+    };
+    provider.set_quotas(&quotas).unwrap();
+    let told = driver.quotas.borrow().unwrap();
+    assert_eq!((told.bytes_per_file, told.count_per_file), (1, 2));
+    assert_eq!((told.bytes_per_device, told.count_per_device), (3, 4));
+}
+
+#[test]
+fn host_memory_is_believed_piece_by_piece() {
+    let (driver, provider) = open();
+    driver.pieces.set(4);
+    let wanted = HostMemoryOptions::new(16 << 12, 1 << 12).most_ranges(4);
+    let memory = provider.register_host_memory(&wanted).unwrap();
+    assert_eq!(
+        (memory.kind(), memory.length()),
+        (Kind::HostMemoryBuffer, 16 << 12)
+    );
+    assert_eq!(memory.pieces().len(), 4);
+    drop(memory);
+    assert_eq!(driver.live(), 0);
 }

@@ -5,11 +5,12 @@ use std::rc::Rc;
 use crate::model::Driver;
 use proptest::prelude::*;
 use sanproxy_abi::wire::{
-    ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, Flags, Handle, Header,
-    InterfaceOutput, LookupOutput, Message, PieceIndex, QueryRegistrationOutput, RegisterOutput,
-    Reserved, SecureOutput, StatisticsOutput, UserAddress,
+    ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, EnumerateOutput, Flags, Handle,
+    Header, InterfaceOutput, LookupOutput, MapStatusPageOutput, Message, PieceIndex,
+    QueryRegistrationOutput, RegisterOutput, Reserved, SecureOutput, Serial, StatisticsOutput,
+    UserAddress,
 };
-use sanproxy_provider::{Access, ControlCode, Error, Provider, RegisterOptions};
+use sanproxy_provider::{Access, ControlCode, Error, HostMemoryOptions, Provider, RegisterOptions};
 
 fn open() -> (Rc<Driver>, Provider<Rc<Driver>>) {
     let driver = Rc::new(Driver::default());
@@ -330,4 +331,44 @@ fn secure_reply_without_a_handle_is_not_believed() {
     });
     let secured = provider.secure(0x1000, 1, Access::Read);
     assert_eq!(field(secured), "handle");
+}
+
+#[test]
+fn host_memory_of_more_ranges_or_less_than_the_minimum_is_not_believed() {
+    let (driver, provider) = open();
+    let wanted = HostMemoryOptions::new(8 << 12, 4 << 12).most_ranges(2);
+    driver.spoil_reply(ControlCode::RegisterHostMemory, |r: &mut RegisterOutput| {
+        r.length = ByteCount(3 << 12);
+    });
+    assert_eq!(field(provider.register_host_memory(&wanted)), "length");
+    driver.spoil_reply(ControlCode::RegisterHostMemory, |r: &mut RegisterOutput| {
+        r.pieces = PieceIndex(3);
+    });
+    assert_eq!(field(provider.register_host_memory(&wanted)), "pieces");
+    assert_eq!(driver.live(), 0, "what is not believed is released");
+}
+
+#[test]
+fn enumeration_that_goes_round_is_not_believed() {
+    let (driver, provider) = open();
+    let _memory = provider
+        .register(&RegisterOptions::contiguous(4096))
+        .unwrap();
+    driver.spoil_reply(ControlCode::Enumerate, |r: &mut EnumerateOutput| {
+        r.registrations[0].serial = Serial(0);
+    });
+    assert_eq!(field(provider.enumerate()), "serial");
+    driver.spoil_reply(ControlCode::Enumerate, |r: &mut EnumerateOutput| {
+        r.returned = PieceIndex(17);
+    });
+    assert_eq!(field(provider.enumerate()), "returned");
+}
+
+#[test]
+fn status_page_at_no_page_is_not_believed() {
+    let (driver, provider) = open();
+    driver.spoil_reply(ControlCode::MapStatusPage, |r: &mut MapStatusPageOutput| {
+        r.user_address = UserAddress(4097);
+    });
+    assert_eq!(field(provider.status_page()), "user_address");
 }

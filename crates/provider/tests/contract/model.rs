@@ -4,19 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use sanproxy_abi::wire::{
-    ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, Flags, Handle, Header,
-    InterfaceOutput, LookupOutput, Message, NodeNumber, Piece, PieceIndex, QueryRegistrationOutput,
-    RegisterOutput, Reserved, SecureOutput, StatisticsOutput, UserAddress,
+    ByteCount, CapabilitiesOutput, Choice, Count, DeviceAddress, EnumerateOutput, Flags, Handle,
+    Header, InterfaceOutput, LookupOutput, MapStatusPageOutput, Message, NodeNumber, Piece,
+    PieceIndex, QueryRegistrationOutput, RegisterOutput, Reserved, SecureOutput, Serial,
+    StatisticsOutput, StatusPage, UserAddress,
 };
 use sanproxy_abi::{
-    ANY_NODE, AddressKind, ControlCode, Error, Kind, Kinds, Method, PIECES_PER_REPLY, Place,
-    RegisterFlags, RegisterRequest, Request, Status,
+    ANY_NODE, AddressKind, ControlCode, DeviceState, Error, Kind, Kinds, Method, PIECES_PER_REPLY,
+    Place, QuotaRequest, RegisterFlags, RegisterRequest, Request, Status,
 };
 use sanproxy_provider::{Channel, MemoryFault};
+use zerocopy::IntoBytes;
 
 /// Where the model maps memory, and how far the device address is from it.
 const MAPPING: u64 = 0x1_0000_0000;
 const DEVICE: u64 = 0x100_0000;
+/// Where it maps the status page.
+const STATUS_PAGE: u64 = 0x7000_0000;
 
 struct Memory {
     request: RegisterRequest,
@@ -37,6 +41,10 @@ pub(crate) struct Driver {
     /// How many pieces a registration has that allows several.
     pub(crate) pieces: Cell<u32>,
     pub(crate) calls: RefCell<Vec<ControlCode>>,
+    /// How many looks at the status page find it being changed.
+    pub(crate) torn: Cell<u32>,
+    /// The quotas set last.
+    pub(crate) quotas: RefCell<Option<QuotaRequest>>,
 }
 
 impl Driver {
@@ -108,8 +116,61 @@ impl Driver {
                 memory.bytes[start..start + bytes.len()].copy_from_slice(&bytes);
                 put(output, &header);
             }
+            Request::MapStatusPage => put(output, &map_status_page()),
+            Request::Enumerate(after) => put(output, &self.enumerate(after)),
+            Request::SetQuota(quotas) => {
+                *self.quotas.borrow_mut() = Some(quotas);
+                put(output, &header);
+            }
+            Request::RegisterHostMemory(request) => {
+                put(output, &self.register(request.wanted));
+            }
         }
         Ok(())
+    }
+
+    /// The live registrations, with their handles for numbers.
+    fn enumerate(&self, after: Serial) -> EnumerateOutput {
+        let live = self.live.borrow();
+        let mut reply = EnumerateOutput {
+            header: Header::of::<EnumerateOutput>(),
+            total: Count(u64::try_from(live.len()).unwrap()),
+            last: after,
+            ..zero()
+        };
+        let mut numbers: Vec<u64> = live.keys().copied().filter(|n| *n > after.0).collect();
+        numbers.sort_unstable();
+        for (place, number) in reply.registrations.iter_mut().zip(numbers) {
+            let memory = &live[&number];
+            place.serial = Serial(number);
+            place.length = ByteCount(memory.request.length.bytes());
+            place.kind = Choice(memory.request.kind.value());
+            reply.last = Serial(number);
+            reply.returned.0 += 1;
+        }
+        reply
+    }
+
+    /// The status page, if that is what lies there: torn as often as it is told to be.
+    fn read_page(&self, address: u64, bytes: &mut [u8]) -> Option<()> {
+        let start = usize::try_from(address.checked_sub(STATUS_PAGE)?).ok()?;
+        let mut page = StatusPage {
+            header: Header::of::<StatusPage>(),
+            sequence: Count(8),
+            state: Choice(DeviceState::Started.value()),
+            made: Count(7),
+            ..zero()
+        };
+        let torn = self.torn.get();
+        if torn > 0 {
+            self.torn.set(torn - 1);
+            // Either being changed, or changed between one look and the next.
+            page.sequence = Count(u64::from(torn));
+            page.made = Count(99);
+        }
+        let end = start.checked_add(bytes.len())?;
+        bytes.copy_from_slice(page.as_bytes().get(start..end)?);
+        Some(())
     }
 
     fn range(&self, place: Place) -> Result<Vec<u8>, Error> {
@@ -209,6 +270,7 @@ impl Driver {
             header: Header::of::<LookupOutput>(),
             handle,
             offset,
+            user_address: UserAddress(0),
         })
     }
 
@@ -261,6 +323,9 @@ impl Channel for Driver {
     }
 
     fn read_memory(&self, address: u64, bytes: &mut [u8]) -> Result<(), MemoryFault> {
+        if self.read_page(address, bytes).is_some() {
+            return Ok(());
+        }
         self.with_memory(address, bytes.len(), |memory| bytes.copy_from_slice(memory))
     }
 
@@ -275,6 +340,15 @@ fn put<O: Message>(output: &mut [u8], reply: &O) {
 
 fn zero<O: Message>() -> O {
     O::new_zeroed()
+}
+
+fn map_status_page() -> MapStatusPageOutput {
+    MapStatusPageOutput {
+        header: Header::of::<MapStatusPageOutput>(),
+        user_address: UserAddress(STATUS_PAGE),
+        length: ByteCount(4096),
+        device_address: DeviceAddress(0),
+    }
 }
 
 fn interface() -> InterfaceOutput {

@@ -208,5 +208,5 @@ fn refused<S: System>(
 }
 
 // What the requests above must not be mistaken for: these sizes are the contract's.
-const _: () = assert!(size_of::<CapabilitiesOutput>() == 96 && size_of::<LookupOutput>() == 24);
+const _: () = assert!(size_of::<CapabilitiesOutput>() == 96 && size_of::<LookupOutput>() == 32);
 const _: () = assert!(size_of::<LookupInput>() == 16 && <Header as Message>::SIZE == 8);

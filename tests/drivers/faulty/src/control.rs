@@ -9,7 +9,7 @@ use wdk_sys::{
 };
 
 use crate::{
-    contiguous,
+    contiguous, crash,
     device::{Extension, breaks, extension},
     dma, dma_ex, irp, irql, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
@@ -161,6 +161,7 @@ fn run(function: u32, request: &Request) -> Answer {
         dma_ex::FAULTS,
         irp::FAULTS,
         object::FAULTS,
+        crash::FAULTS,
     ];
     let mut faults = groups.into_iter().flatten();
     let of_rule = |fault: &&Fault| fault.0 + 0x800 == function;

@@ -29,6 +29,7 @@ extern crate wdk_panic;
 
 mod contiguous;
 mod control;
+mod crash;
 mod device;
 mod dma;
 mod dma_ex;

@@ -1,0 +1,328 @@
+//! What administrators see and set: every registration of the device, its quotas, and the counters.
+//!
+//! Cites san.md: R54; storport-map.md: S05, S12; security.md: C32.
+
+use std::collections::BTreeMap;
+
+use nt_host::RegistryValue;
+use sanproxy_abi::{
+    ControlCode, Error, Kind, RegisterFlags,
+    wire::{ByteCount, Count, EnumerateInput, EnumerateOutput, Header, Serial, SetQuotaInput},
+};
+use sanproxy_provider::{HostMemoryOptions, Quotas, RegisterOptions};
+use sanproxy_tests::{
+    scene::{Scene, scene, scene_of},
+    stage::{Setting, accepted},
+    wire::{ask, failures, good_register, register, statistics},
+};
+
+const MIB: u64 = 1 << 20;
+
+const QUOTAS: Quotas = Quotas {
+    bytes_per_file: 4 * MIB,
+    count_per_file: 5,
+    bytes_per_device: 6 * MIB,
+    count_per_device: 7,
+};
+
+fn capabilities_quotas(scene: &Scene) -> Quotas {
+    let told = scene.provider.capabilities().expect("capabilities");
+    Quotas {
+        bytes_per_file: told.bytes_per_file,
+        count_per_file: told.count_per_file,
+        bytes_per_device: told.bytes_per_device,
+        count_per_device: told.count_per_device,
+    }
+}
+
+fn registry_number(scene: &Scene, name: &str) -> Option<u64> {
+    let key = scene.stage.host.hardware_key(&scene.stage.device);
+    let (kind, bytes) = scene.stage.host.registry_value(&key, name)?;
+    assert_eq!(kind, 11, "REG_QWORD");
+    Some(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
+}
+
+#[test]
+fn quotas_set_are_in_force_and_in_the_registry() {
+    let scene = scene();
+    scene.provider.set_quotas(&QUOTAS).expect("set");
+    assert_eq!(capabilities_quotas(&scene), QUOTAS);
+    for (name, value) in [
+        ("MaximumBytesPerFile", 4 * MIB),
+        ("MaximumCountPerFile", 5),
+        ("MaximumBytesPerDevice", 6 * MIB),
+        ("MaximumCountPerDevice", 7),
+    ] {
+        assert_eq!(registry_number(&scene, name), Some(value), "{name}");
+    }
+    // The device's hold at once, for everybody.
+    let over = scene
+        .provider
+        .register(&RegisterOptions::common_buffer(7 * MIB))
+        .err()
+        .expect("over it");
+    assert_eq!(over.status(), Some(Error::DeviceQuota.status()));
+    // The file's hold for files opened from now on.
+    let (_, late) = scene.stage.provider().expect("a provider");
+    let over = late
+        .register(&RegisterOptions::common_buffer(5 * MIB))
+        .err()
+        .expect("over it");
+    assert_eq!(over.status(), Some(Error::FileQuota.status()));
+    drop(late);
+    scene.finish();
+}
+
+#[test]
+fn quotas_set_survive_a_restart_of_the_device() {
+    let scene = scene();
+    scene.provider.set_quotas(&QUOTAS).expect("set");
+    accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+    accepted(scene.stage.device.stop()).expect("a stop");
+    accepted(scene.stage.device.start()).expect("a second start");
+    assert_eq!(capabilities_quotas(&scene), QUOTAS);
+    scene.finish();
+}
+
+#[test]
+fn quotas_that_cannot_be_written_are_as_they_were() {
+    for call in 1..=4 {
+        let scene = scene();
+        let before = capabilities_quotas(&scene);
+        let faults = scene.stage.host.faults();
+        faults.fail_routine("ZwSetValueKey", call);
+        let refused = scene.provider.set_quotas(&QUOTAS).expect_err("not written");
+        scene.stage.host.faults().clear();
+        assert_eq!(refused.status(), Some(Error::RegistryFailed.status()));
+        assert_eq!(capabilities_quotas(&scene), before);
+        accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+        accepted(scene.stage.device.stop()).expect("a stop");
+        accepted(scene.stage.device.start()).expect("a second start");
+        assert_eq!(capabilities_quotas(&scene), before, "call {call}");
+        scene.finish();
+    }
+}
+
+#[test]
+fn quota_out_of_its_range_is_refused_and_changes_nothing() {
+    let scene = scene();
+    let file = scene.provider.channel().file();
+    let good = SetQuotaInput {
+        header: Header::of::<SetQuotaInput>(),
+        bytes_per_file: ByteCount(MIB),
+        count_per_file: Count(1),
+        bytes_per_device: ByteCount(MIB),
+        count_per_device: Count(1),
+    };
+    let before = capabilities_quotas(&scene);
+    for bad in [
+        SetQuotaInput {
+            bytes_per_file: ByteCount(u64::MAX),
+            ..good
+        },
+        SetQuotaInput {
+            count_per_file: Count((1 << 24) + 1),
+            ..good
+        },
+        SetQuotaInput {
+            bytes_per_device: ByteCount(u64::MAX),
+            ..good
+        },
+        SetQuotaInput {
+            count_per_device: Count((1 << 26) + 1),
+            ..good
+        },
+    ] {
+        let refused = ask::<_, Header>(file, ControlCode::SetQuota, &bad);
+        assert_eq!(refused, Err(Error::QuotaRange.status()));
+    }
+    assert_eq!(capabilities_quotas(&scene), before);
+    assert_eq!(failures(&statistics(file), Error::QuotaRange), 4);
+    ask::<_, Header>(file, ControlCode::SetQuota, &good).expect("the good one is taken");
+    scene.finish();
+}
+
+#[test]
+fn setting_of_a_wrong_type_or_out_of_range_is_not_taken_as_it_is() {
+    let setting = Setting::default()
+        .parameter("MaximumBytesPerFile", RegistryValue::String("1".to_owned()))
+        .parameter("MaximumCountPerFile", RegistryValue::Qword(u64::MAX));
+    let scene = scene_of(setting);
+    let quotas = capabilities_quotas(&scene);
+    assert_eq!(quotas.bytes_per_file, 1 << 30, "the default");
+    assert_eq!(
+        quotas.count_per_file,
+        1 << 24,
+        "the nearest that is allowed"
+    );
+    scene.finish();
+}
+
+#[test]
+fn who_is_no_administrator_neither_sees_nor_sets() {
+    let scene = scene();
+    scene.process.set_administrator(false);
+    let denied = Some(Error::NotAdministrator.status());
+    assert_eq!(
+        scene.provider.enumerate().expect_err("denied").status(),
+        denied
+    );
+    let refused = scene.provider.set_quotas(&QUOTAS).expect_err("denied");
+    assert_eq!(refused.status(), denied);
+    assert_eq!(registry_number(&scene, "MaximumCountPerFile"), None);
+    // He may do everything else.
+    let memory = scene.provider.register(&RegisterOptions::common_buffer(1));
+    drop(memory.expect("memory"));
+    scene.process.set_administrator(true);
+    let counted = scene.provider.statistics().expect("statistics");
+    assert_eq!(counted.failures_of(Error::NotAdministrator), 2);
+    scene.finish();
+}
+
+#[test]
+fn enumeration_tells_owner_kind_length_and_pieces_of_every_file() {
+    let scene = scene();
+    let (other_process, other) = scene.stage.provider().expect("a second provider");
+    let buffer = scene
+        .provider
+        .register(&RegisterOptions::common_buffer(MIB).map())
+        .expect("memory");
+    let contiguous = other
+        .register(&RegisterOptions::contiguous(8192))
+        .expect("memory");
+    let host = other
+        .register_host_memory(&HostMemoryOptions::new(2 * MIB, MIB))
+        .expect("memory");
+    let listed = scene.provider.enumerate().expect("an administrator");
+    assert_eq!(listed.len(), 3);
+    for (one, (memory, process)) in listed.iter().zip([
+        (&buffer, &scene.process),
+        (&contiguous, &other_process),
+        (&host, &other_process),
+    ]) {
+        assert_eq!(one.process, process.id());
+        assert_eq!((one.kind, one.length), (memory.kind(), memory.length()));
+        assert_eq!(one.pieces as usize, memory.pieces().len());
+        assert_eq!(one.device_address, memory.device_address());
+        assert_eq!(one.address_kind, memory.address_kind());
+    }
+    assert!(listed[0].flags.contains(RegisterFlags::MAP));
+    drop((buffer, contiguous, host));
+    assert_eq!(scene.provider.enumerate().expect("an administrator"), []);
+    drop(other);
+    scene.finish();
+}
+
+/// One reply of an enumeration.
+fn page(scene: &Scene, after: u64) -> EnumerateOutput {
+    let input = EnumerateInput {
+        header: Header::of::<EnumerateInput>(),
+        after: Serial(after),
+    };
+    let file = scene.provider.channel().file();
+    ask(file, ControlCode::Enumerate, &input).expect("an administrator")
+}
+
+#[test]
+fn enumeration_lists_what_stays_exactly_once_whatever_comes_and_goes() {
+    let scene = scene();
+    let options = RegisterOptions::common_buffer(4096);
+    let make = || scene.provider.register(&options).expect("memory");
+    let mut goes: Vec<_> = (0..50).map(|_| make()).collect();
+    let mut stays = Vec::new();
+    for index in (0..50).rev().step_by(2) {
+        stays.push(goes.remove(index));
+    }
+    let (mut after, mut seen) = (0, BTreeMap::new());
+    loop {
+        let reply = page(&scene, after);
+        for one in &reply.registrations[..reply.returned.0 as usize] {
+            assert!(one.serial.0 > after, "in order");
+            after = one.serial.0;
+            assert_eq!(seen.insert(one.serial.0, one.device_address.0), None);
+        }
+        assert_eq!(reply.last.0, after);
+        if reply.returned.0 < 16 {
+            break;
+        }
+        // Between two replies some go and one comes.
+        goes.truncate(goes.len().saturating_sub(7));
+        stays.push(make());
+    }
+    for memory in &stays {
+        let times = seen
+            .values()
+            .filter(|address| **address == memory.device_address())
+            .count();
+        assert!(times >= 1, "{:#x} is missing", memory.device_address());
+    }
+    drop((goes, stays));
+    scene.finish();
+}
+
+#[test]
+fn enumeration_after_the_last_number_there_is_finds_nothing() {
+    let scene = scene();
+    let reply = page(&scene, u64::MAX);
+    assert_eq!((reply.returned.0, reply.last.0), (0, u64::MAX));
+    scene.finish();
+}
+
+#[test]
+fn enumeration_adds_up_with_the_counters() {
+    let scene = scene();
+    let (_, other) = scene.stage.provider().expect("a second provider");
+    let mut kept = Vec::new();
+    for round in 0..40_u64 {
+        let provider = if round % 3 == 0 {
+            &other
+        } else {
+            &scene.provider
+        };
+        kept.push(
+            provider
+                .register(&RegisterOptions::new(
+                    if round % 2 == 0 {
+                        Kind::CommonBuffer
+                    } else {
+                        Kind::Contiguous
+                    },
+                    4096 * (1 + round % 5),
+                ))
+                .expect("memory"),
+        );
+        if round % 4 == 3 {
+            kept.remove(kept.len() / 2);
+        }
+        let listed = scene.provider.enumerate().expect("an administrator");
+        let counters = scene.provider.statistics().expect("statistics");
+        assert_eq!(counters.live_registrations, listed.len() as u64);
+        let bytes: u64 = listed.iter().map(|one| one.length).sum();
+        assert_eq!(counters.live_bytes, bytes);
+        assert_eq!(
+            counters.made - counters.released,
+            counters.live_registrations
+        );
+        let timed: u64 = counters.latencies().map(|(_, count)| count).sum();
+        assert_eq!(
+            timed, counters.made,
+            "each registration is in the histogram"
+        );
+        assert!(counters.peak_bytes >= counters.live_bytes);
+    }
+    drop(kept);
+    drop(other);
+    scene.finish();
+}
+
+#[test]
+fn registrations_of_a_process_that_dies_leave_the_list() {
+    let scene = scene();
+    let (process, file) = scene.stage.open().expect("a file");
+    register(&file, &good_register()).expect("a page");
+    assert_eq!(scene.provider.enumerate().expect("listed").len(), 1);
+    process.exit().expect("killed");
+    assert_eq!(scene.provider.enumerate().expect("listed"), []);
+    drop(file);
+    scene.finish();
+}
