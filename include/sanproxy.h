@@ -98,7 +98,9 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_REGISTER_ALLOW_PIECES 4u
 /* If the node has no memory left, another one will do. */
 #define SANPROXY_REGISTER_ALLOW_OTHER_NODE 8u
-/* Put the memory into crash dumps. */
+/* Put the memory into crash dumps. Refused like a kind that is not offered if the
+ * system does not ask the driver what to add to them.
+ */
 #define SANPROXY_REGISTER_DUMP 16u
 
 /* ---- CacheType ---- */
@@ -779,9 +781,14 @@ typedef struct SANPROXY_STATUS_PAGE {
     uint64_t failures;
     /* The most bytes there ever were at once. */
     uint64_t peak_bytes;
+    /* Events that the files of the device were told of, by the number of the kind's bit
+     * (SANPROXY_EVENT_...): one for each file that was told. While they stay the same, no file
+     * has a new event to wait for.
+     */
+    uint64_t events[8];
 } SANPROXY_STATUS_PAGE;
 
-SANPROXY_ASSERT(size_of_SANPROXY_STATUS_PAGE, sizeof(SANPROXY_STATUS_PAGE) == 80);
+SANPROXY_ASSERT(size_of_SANPROXY_STATUS_PAGE, sizeof(SANPROXY_STATUS_PAGE) == 144);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_header, offsetof(SANPROXY_STATUS_PAGE, header) == 0);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_sequence, offsetof(SANPROXY_STATUS_PAGE, sequence) == 8);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_state, offsetof(SANPROXY_STATUS_PAGE, state) == 16);
@@ -793,6 +800,7 @@ SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_made, offsetof(SANPROXY_STATUS_PA
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_released, offsetof(SANPROXY_STATUS_PAGE, released) == 56);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_failures, offsetof(SANPROXY_STATUS_PAGE, failures) == 64);
 SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_peak_bytes, offsetof(SANPROXY_STATUS_PAGE, peak_bytes) == 72);
+SANPROXY_ASSERT(offset_of_SANPROXY_STATUS_PAGE_events, offsetof(SANPROXY_STATUS_PAGE, events) == 80);
 
 /* Asks for registrations of all files, in the order in which they were made. */
 typedef struct SANPROXY_ENUMERATE_INPUT {

@@ -133,11 +133,25 @@ impl File {
         debt
     }
 
+    /// Takes events in, and leaves telling of them to its mailbox. The status page is left as it is.
+    pub(crate) fn record(&self, kind: EventKind, number: u64) {
+        self.device.statistics().count_events(kind, number);
+        self.mailbox.record(kind, number);
+    }
+
+    /// Tells of events.
+    pub(crate) fn tell(&self, kind: EventKind, number: u64) {
+        self.record(kind, number);
+        // First, so that whoever is told finds it there.
+        self.device.publish();
+        self.mailbox.deliver();
+    }
+
     /// Tells of quotas that have become nearly used up.
     fn tell_of_quotas(&self) {
         let own = self.quota.take_crossings();
         if own > 0 {
-            self.mailbox.post(EventKind::FileQuota, own);
+            self.tell(EventKind::FileQuota, own);
         }
         let all = self.device.quota().take_crossings();
         if all > 0 {

@@ -89,12 +89,6 @@ impl Mailbox {
         }
     }
 
-    /// Takes events in and tells of them.
-    pub(crate) fn post(&self, kind: EventKind, number: u64) {
-        self.record(kind, number);
-        self.deliver();
-    }
-
     /// Answers a request for events, now or later.
     pub(crate) fn wait(&self, device: &Device, control: Control) -> Completed {
         let place = match Place::new() {

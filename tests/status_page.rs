@@ -8,7 +8,7 @@ use std::{
 };
 
 use nt_host::{DmaConfig, NtStatus};
-use sanproxy_abi::{DeviceState, Error};
+use sanproxy_abi::{DeviceState, Error, EventKind};
 use sanproxy_provider::{Provider, RegisterOptions};
 use sanproxy_tests::{
     channel::HostChannel,
@@ -71,15 +71,49 @@ fn status_page_agrees_with_the_statistics() {
 }
 
 #[test]
+fn status_page_counts_the_events_that_files_are_told_of() {
+    let scene = scene();
+    let page = scene.provider.status_page().expect("mapped");
+    let (_, other) = scene.stage.provider().expect("a second provider");
+    let (one, two) = (&scene.provider, &other);
+    one.connect(two.endpoint().expect("told").own)
+        .expect("named");
+    let waiting = page.read().expect("read");
+    assert_eq!(waiting.events(EventKind::Connected), 0);
+    two.connect(one.endpoint().expect("told").own)
+        .expect("named");
+    // Nobody has waited for the event yet: the page is how to know that it pays.
+    let connected = page.read().expect("read");
+    assert_eq!(connected.events(EventKind::Connected), 1);
+    assert_eq!(
+        one.wait_event().expect("told").count(EventKind::Connected),
+        1
+    );
+    accepted(scene.stage.device.query_stop()).expect("agreed");
+    accepted(scene.stage.device.stop()).expect("stopped");
+    accepted(scene.stage.device.start()).expect("started");
+    drop(page);
+    let page = scene.provider.status_page().expect("mapped");
+    let started = page.read().expect("read");
+    // One for each of the two files.
+    assert_eq!(started.events(EventKind::DeviceStopped), 2);
+    assert_eq!(started.events(EventKind::DeviceStarted), 2);
+    assert_eq!(started.events(EventKind::DeviceRemoved), 0);
+    drop(page);
+    drop(other);
+    scene.finish();
+}
+
+#[test]
 fn status_page_cannot_be_written_by_a_process() {
     let scene = scene();
     let page = scene.provider.status_page().expect("mapped");
     let written = scene.process.write(page.user_address(), &[0xFF]);
     assert_eq!(written, Err(NtStatus::ACCESS_VIOLATION));
-    let mut rest = [0xFF; 4096 - 80];
+    let mut rest = [0xFF; 4096 - 144];
     scene
         .process
-        .read(page.user_address() + 80, &mut rest)
+        .read(page.user_address() + 144, &mut rest)
         .expect("a whole page");
     assert!(rest.iter().all(|byte| *byte == 0), "nothing else is shown");
     drop(page);

@@ -10,8 +10,10 @@ impl Device {
     /// Tells all its files of an event.
     pub(crate) fn announce(&self, kind: EventKind, number: u64) {
         for file in self.files().lock().iter().filter(|file| file.is_of(self)) {
-            file.mailbox().record(kind, number);
+            file.record(kind, number);
         }
+        // First, so that whoever is told finds it there.
+        self.publish();
         self.deliver();
     }
 
@@ -19,7 +21,7 @@ impl Device {
     pub(super) fn announce_end(&self) {
         // A file whose mailbox is closed is not found again, so this ends.
         while let Some(file) = self.find_file(|file| file.mailbox().is_open()) {
-            file.mailbox().record(EventKind::DeviceRemoved, 1);
+            file.record(EventKind::DeviceRemoved, 1);
             file.mailbox().close(Error::Removed);
         }
     }

@@ -137,7 +137,7 @@ impl Device {
             // A file that has been emptied is not found again, so this ends.
             while let Some(file) = self.find_registrations(files) {
                 let released = file.release_all();
-                file.mailbox().record(EventKind::Invalidated, released);
+                file.record(EventKind::Invalidated, released);
             }
             self.end_connections();
             let page = self.page.lock().take();

@@ -73,6 +73,11 @@ impl StatusPage {
         self.put(56, statistics.released());
         self.put(64, statistics.failed());
         self.put(72, peak.bytes);
+        let mut offset = 80_usize;
+        for count in statistics.events() {
+            self.put(offset, count);
+            offset = offset.saturating_add(8);
+        }
         self.sequence = self.sequence.saturating_add(2);
         self.put(8, self.sequence);
     }
@@ -93,6 +98,7 @@ const _: () = {
     assert!(core::mem::offset_of!(Wire, released) == 56);
     assert!(core::mem::offset_of!(Wire, failures) == 64);
     assert!(core::mem::offset_of!(Wire, peak_bytes) == 72);
+    assert!(core::mem::offset_of!(Wire, events) == 80);
 };
 
 fn common_buffer(adapter: &Shared<Adapter>) -> Option<(Memory, u64)> {

@@ -121,7 +121,7 @@ pub(crate) fn connect(file: &File, peer: EndpointId) -> Result<ConnectOutput, Er
         .set(Link::Connected(wire.clone(), Side::Second));
     _old = own.set(Link::Connected(wire, Side::First));
     drop(files);
-    other.mailbox().post(EventKind::Connected, 1);
+    other.tell(EventKind::Connected, 1);
     Ok(own.state(ConnectionState::Connected))
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn leave(file: &File, is_closed: bool) {
         let Some(other) = found else {
             return;
         };
-        other.mailbox().post(EventKind::Disconnected, 1);
+        other.tell(EventKind::Disconnected, 1);
     }
 }
 
@@ -177,7 +177,7 @@ fn cut(file: &File, link: Link) -> Link {
     if let Link::Connected(wire, side) = &old {
         let was_open = wire.leave(*side, file.device());
         if let Some(other) = other.filter(|_| was_open) {
-            other.mailbox().post(EventKind::Disconnected, 1);
+            other.tell(EventKind::Disconnected, 1);
         }
     }
     old

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sanproxy_abi::wire::{Header, MapStatusPageOutput, Message, StatusPage as Wire};
-use sanproxy_abi::{ControlCode, DeviceState, PAGE_SIZE};
+use sanproxy_abi::{ControlCode, DeviceState, EVENT_KINDS, EventKind, PAGE_SIZE};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::reply::{Check, ask};
@@ -44,6 +44,18 @@ pub struct DeviceStatus {
     pub released: u64,
     /// Requests that failed so far, whatever the cause.
     pub failures: u64,
+    events: [u64; EVENT_KINDS],
+}
+
+impl DeviceStatus {
+    /// How many events of a kind the files of the device were told of so far: one for each file that
+    /// was told. While it stays the same there is no new one for [`crate::Provider::wait_event`].
+    #[must_use]
+    pub fn events(&self, kind: EventKind) -> u64 {
+        let place = usize::try_from(kind.index()).ok();
+        let count = place.and_then(|place| self.events.get(place));
+        count.copied().unwrap_or(0)
+    }
 }
 
 impl<C: Channel> StatusPage<C> {
@@ -125,5 +137,6 @@ fn parse(check: Check, bytes: &[u8], sequence: u64) -> Result<DeviceStatus, Erro
         made: page.made.0,
         released: page.released.0,
         failures: page.failures.0,
+        events: page.events.map(|count| count.0),
     })
 }

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sanproxy_abi::{Error, FAILURE_COUNTERS, LATENCY_BUCKETS};
+use sanproxy_abi::{EVENT_KINDS, Error, EventKind, FAILURE_COUNTERS, LATENCY_BUCKETS};
 
 /// Counters of the device.
 #[derive(Debug)]
@@ -12,6 +12,7 @@ pub struct Statistics {
     failures: [AtomicU64; FAILURE_COUNTERS],
     failed: AtomicU64,
     latencies: [AtomicU64; LATENCY_BUCKETS],
+    events: [AtomicU64; EVENT_KINDS],
 }
 
 impl Statistics {
@@ -24,6 +25,7 @@ impl Statistics {
             failures: [const { AtomicU64::new(0) }; FAILURE_COUNTERS],
             failed: AtomicU64::new(0),
             latencies: [const { AtomicU64::new(0) }; LATENCY_BUCKETS],
+            events: [const { AtomicU64::new(0) }; EVENT_KINDS],
         }
     }
 
@@ -53,6 +55,24 @@ impl Statistics {
         if let Some(counter) = self.latencies.get(bucket.min(last)) {
             counter.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Counts events that a file is told of.
+    pub fn count_events(&self, kind: EventKind, number: u64) {
+        let place = usize::try_from(kind.index()).unwrap_or(EVENT_KINDS);
+        if let Some(counter) = self.events.get(place) {
+            counter.fetch_add(number, Relaxed);
+        }
+    }
+
+    /// Events that files were told of, by [`EventKind::index`]: one for each file that was told.
+    #[must_use]
+    pub fn events(&self) -> [u64; EVENT_KINDS] {
+        let mut counts = [0; EVENT_KINDS];
+        for (count, counter) in counts.iter_mut().zip(&self.events) {
+            *count = counter.load(Relaxed);
+        }
+        counts
     }
 
     /// How many requests failed, whatever the cause.

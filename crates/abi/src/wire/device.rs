@@ -4,8 +4,8 @@ use super::{
     AddressBound, ByteCount, Choice, Count, DeviceAddress, Flags, Header, NodeNumber, PieceIndex,
     Reserved, UserAddress,
 };
-use crate::REGISTRATIONS_PER_REPLY;
 use crate::layout::{number, wire};
+use crate::{EVENT_KINDS, REGISTRATIONS_PER_REPLY};
 
 number! {
     /// The number of a registration in an enumeration: counts up and is never given twice.
@@ -33,7 +33,7 @@ wire! {
 wire! {
     /// The status page. The driver makes `sequence` odd, changes the rest, and makes it even again:
     /// who reads the same even number before and after has read a state that there was.
-    pub struct StatusPage as "SANPROXY_STATUS_PAGE", 80 bytes {
+    pub struct StatusPage as "SANPROXY_STATUS_PAGE", 144 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
         /// Odd while the page is being changed; counts up by two with each change.
@@ -56,6 +56,10 @@ wire! {
         64: pub failures: Count,
         /// The most bytes there ever were at once.
         72: pub peak_bytes: ByteCount,
+        /// Events that the files of the device were told of, by the number of the kind's bit
+        /// (`SANPROXY_EVENT_...`): one for each file that was told. While they stay the same, no file
+        /// has a new event to wait for.
+        80: pub events: [Count; EVENT_KINDS],
     }
 }
 
