@@ -28,7 +28,8 @@ pub(crate) type Files = Mutex<List<Shared<File>>>;
 /// The driver.
 pub(crate) struct SanProxy {
     files: Shared<Files>,
-    dump: Shared<CrashDump>,
+    /// `None` if the system does not ask.
+    dump: Option<Shared<CrashDump>>,
 }
 
 impl Driver for SanProxy {
@@ -38,7 +39,10 @@ impl Driver for SanProxy {
     fn load() -> Result<Self, Status> {
         Ok(Self {
             files: Shared::new(Mutex::new(List::new()))?,
-            dump: Shared::new(CrashDump::register()?)?,
+            // A driver that cannot show memory in a crash dump is as good as ever otherwise.
+            dump: CrashDump::register()
+                .ok()
+                .and_then(|dump| Shared::new(dump).ok()),
         })
     }
 
@@ -48,7 +52,7 @@ impl Driver for SanProxy {
 
     #[inline(never)]
     fn add_device(&self, objects: Objects) -> Result<Shared<Device>, Status> {
-        Device::new(objects, &self.files, &self.dump)
+        Device::new(objects, &self.files, self.dump.as_ref())
     }
 
     fn pnp(&self, device: &Shared<Device>, request: Pnp) -> Completed {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nt_host::{Device, Faults, Host, HostError, Process, Report};
 use sanproxy_provider::{
-    Access, HostMemoryOptions, Provider, Quotas, RegisterOptions, Registration,
+    Access, HostMemoryOptions, Provider, Quotas, RegisterOptions, Registration, Status,
 };
 use sanproxy_tests::{
     channel::HostChannel,
@@ -143,6 +143,36 @@ fn each_single_failure_is_survived() {
         failed += u64::from(outcome.is_err());
     }
     assert!(failed > 10, "only {failed} failures were noticed");
+}
+
+#[test]
+fn driver_that_the_system_does_not_ask_for_pages_does_all_else() {
+    let host = Setting::default().host().expect("a host");
+    host.faults()
+        .fail_routine("KeRegisterBugCheckReasonCallback", 1);
+    let driver = host
+        .load("sanproxy", &image::read(TestImage::Sanproxy))
+        .expect("loaded all the same");
+    assert_eq!(
+        host.faults().injected(),
+        ["KeRegisterBugCheckReasonCallback"]
+    );
+    let device = driver.add_device().expect("added");
+    accepted(device.start()).expect("started");
+    let process = host.create_process("provider.exe").expect("a process");
+    let file = process.open(&INTERFACE).expect("opened");
+    let provider = Provider::open(HostChannel::new(process, file)).expect("a provider");
+    let options = RegisterOptions::common_buffer(4096);
+    let refused = provider.register(&options.clone().dump());
+    assert_eq!(
+        refused.err().and_then(|error| error.status()),
+        Some(Status::NOT_SUPPORTED)
+    );
+    drop(provider.register(&options).expect("memory"));
+    drop(provider);
+    accepted(device.remove()).expect("removed");
+    driver.unload().expect("unloaded");
+    assert!(host.report().is_clean(), "{}", host.report());
 }
 
 #[test]

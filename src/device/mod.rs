@@ -81,7 +81,7 @@ pub(crate) struct Device {
     page: Mutex<Option<StatusPage>>,
     /// How often it has been started.
     starts: AtomicU64,
-    dump: Shared<CrashDump>,
+    dump: Option<Shared<CrashDump>>,
 }
 
 /// The right to use the hardware, until dropped.
@@ -97,7 +97,7 @@ impl Device {
     pub(crate) fn new(
         objects: Objects,
         files: &Shared<Files>,
-        dump: &Shared<CrashDump>,
+        dump: Option<&Shared<CrashDump>>,
     ) -> Result<Shared<Self>, Status> {
         let class = InterfaceClass {
             data1: INTERFACE_CLASS.data1,
@@ -124,7 +124,7 @@ impl Device {
             listings: Shared::new(Listings::new()?)?,
             page: Mutex::new(None),
             starts: AtomicU64::new(0),
-            dump: dump.clone(),
+            dump: dump.cloned(),
         };
         Ok(Shared::new(device)?)
     }
@@ -154,9 +154,9 @@ impl Device {
         &self.listings
     }
 
-    /// What is put into crash dumps.
-    pub(crate) const fn dump(&self) -> &Shared<CrashDump> {
-        &self.dump
+    /// What is put into crash dumps, if the system asks for it.
+    pub(crate) const fn dump(&self) -> Option<&Shared<CrashDump>> {
+        self.dump.as_ref()
     }
 
     /// The status page, if there is one: its memory, and where the device finds it.

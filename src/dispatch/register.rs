@@ -154,11 +154,12 @@ fn attach(file: &File, registration: &Registration) -> Result<Attached, Error> {
     };
     let mut marked = Vec::new();
     if registration.flags.contains(RegisterFlags::DUMP) {
+        let dump = file.device().dump().ok_or(Error::KindNotOffered)?;
         marked
             .try_reserve_exact(registration.pieces.len())
             .map_err(|_| Error::NoMemory)?;
         for piece in &registration.pieces {
-            let mark = Marked::new(file.device().dump(), piece.memory().clone());
+            let mark = Marked::new(dump, piece.memory().clone());
             push_within(&mut marked, mark.map_err(|_| Error::NoMemory)?)?;
         }
     }

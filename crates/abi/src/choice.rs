@@ -147,7 +147,8 @@ impl RegisterFlags {
     pub const ALLOW_PIECES: Self = Self(4);
     /// If the node has no memory left, another one will do.
     pub const ALLOW_OTHER_NODE: Self = Self(8);
-    /// Put the memory into crash dumps.
+    /// Put the memory into crash dumps. Refused like a kind that is not offered if the system does not
+    /// ask the driver what to add to them.
     pub const DUMP: Self = Self(16);
     /// All flags that are defined.
     pub const ALL: Self = Self(31);
@@ -179,7 +180,10 @@ impl RegisterFlags {
             Constant {
                 c_name: "SANPROXY_REGISTER_DUMP",
                 value: Self::DUMP.0,
-                documentation: &[" Put the memory into crash dumps."],
+                documentation: &[
+                    " Put the memory into crash dumps. Refused like a kind that is not offered if the",
+                    " system does not ask the driver what to add to them.",
+                ],
             },
         ],
         documentation: &[" Flags of a register request, or-ed together. Undefined bits are zero."],
