@@ -48,6 +48,8 @@
 #define SANPROXY_REGISTRATIONS_PER_REPLY 0x10u
 /* The most ranges that a registration is made of. */
 #define SANPROXY_MOST_RANGES 0x1000u
+/* The kind under which a secured range is listed: it is no memory of the device. */
+#define SANPROXY_SECURED_RANGE 0x0u
 /* The node number that stands for any node. */
 #define SANPROXY_ANY_NODE 0xFFFFFFFFu
 /* The largest alignment that can be asked for. */
@@ -824,7 +826,9 @@ typedef struct SANPROXY_ENUMERATED_REGISTRATION {
     uint64_t length;
     /* Where the device finds the first piece. */
     uint64_t device_address;
-    /* The kind of memory (SANPROXY_KIND_...). */
+    /* The kind of memory (SANPROXY_KIND_...), or SANPROXY_SECURED_RANGE: that is not the
+     * device's, so it has no piece, and its bytes count nowhere.
+     */
     uint32_t kind;
     /* The flags of the registration (SANPROXY_REGISTER_...). */
     uint32_t flags;

@@ -10,13 +10,18 @@ use wdm::{
     status::NoMemory,
 };
 
-use crate::{device::Debt, file::handle_table};
+use crate::{
+    device::{Debt, Listed},
+    file::handle_table,
+};
 
 /// A secured range, with what it owes.
 pub(crate) struct Secured {
-    // Dropped in this order: it counts until it is unsecured.
+    // Dropped in this order: it is listed and counts until it is unsecured.
     #[expect(dead_code, reason = "kept secured until dropped")]
     pub(crate) range: SecuredRange,
+    #[expect(dead_code, reason = "on the list until dropped")]
+    pub(crate) listed: Listed,
     #[expect(dead_code, reason = "given back when dropped")]
     pub(crate) debt: Debt,
     /// How many bytes were asked for.

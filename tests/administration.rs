@@ -9,7 +9,7 @@ use sanproxy_abi::{
     ControlCode, Error, Kind, RegisterFlags,
     wire::{ByteCount, Count, EnumerateInput, EnumerateOutput, Header, Serial, SetQuotaInput},
 };
-use sanproxy_provider::{HostMemoryOptions, Quotas, RegisterOptions};
+use sanproxy_provider::{Access, HostMemoryOptions, Quotas, RegisterOptions};
 use sanproxy_tests::{
     scene::{Scene, scene, scene_of},
     stage::{Setting, accepted},
@@ -201,7 +201,8 @@ fn enumeration_tells_owner_kind_length_and_pieces_of_every_file() {
         (&host, &other_process),
     ]) {
         assert_eq!(one.process, process.id());
-        assert_eq!((one.kind, one.length), (memory.kind(), memory.length()));
+        assert_eq!(one.kind, Some(memory.kind()));
+        assert_eq!(one.length, memory.length());
         assert_eq!(one.pieces as usize, memory.pieces().len());
         assert_eq!(one.device_address, memory.device_address());
         assert_eq!(one.address_kind, memory.address_kind());
@@ -210,6 +211,30 @@ fn enumeration_tells_owner_kind_length_and_pieces_of_every_file() {
     drop((buffer, contiguous, host));
     assert_eq!(scene.provider.enumerate().expect("an administrator"), []);
     drop(other);
+    scene.finish();
+}
+
+#[test]
+fn enumeration_tells_of_secured_ranges() {
+    let scene = scene();
+    let start = scene.process.allocate(8192).expect("memory");
+    let secured = scene
+        .provider
+        .secure(start + 100, 5000, Access::Read)
+        .expect("secured");
+    let listed = scene.provider.enumerate().expect("an administrator");
+    assert_eq!(listed.len(), 1);
+    assert_eq!(
+        (listed[0].kind, listed[0].length, listed[0].pieces),
+        (None, 5000, 0)
+    );
+    assert_eq!(listed[0].process, scene.process.id());
+    let counters = scene.provider.statistics().expect("statistics");
+    assert_eq!((counters.live_registrations, counters.live_bytes), (1, 0));
+    let timed: u64 = counters.latencies().map(|(_, count)| count).sum();
+    assert_eq!(timed, 1);
+    secured.unsecure().expect("unsecured");
+    assert_eq!(scene.provider.enumerate().expect("an administrator"), []);
     scene.finish();
 }
 

@@ -106,7 +106,9 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
             reply(file, control, || administration::set_quota(file, &quotas))
         }
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
-        Request::Secure(request) => reply(file, control, || secure::secure(file, &request)),
+        Request::Secure(request) => reply(file, control, || {
+            timed(file, || secure::secure(file, &request))
+        }),
         Request::Unsecure(handle) => reply(file, control, || secure::unsecure(file, handle)),
         Request::RegisterUserBuffer(request) => reply(file, control, || {
             timed(file, || {

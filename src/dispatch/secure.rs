@@ -1,12 +1,20 @@
 //! Securing memory of the caller's own, and ending that.
 
 use sanproxy_abi::{
-    Access, Error, SecureRequest,
-    wire::{Handle, Header, SecureOutput},
+    Access, AddressKind, Error, SECURED_RANGE, SecureRequest,
+    wire::{
+        ByteCount, Choice, DeviceAddress, Flags, Handle, Header, PieceIndex, ProcessId,
+        SecureOutput, Serial,
+    },
 };
 use wdm::secured_range::{Kept, SecuredRange};
 
-use crate::{file::File, secured::Secured, trace};
+use crate::{
+    device::{Listed, Listing},
+    file::File,
+    secured::Secured,
+    trace,
+};
 
 /// Secures a range.
 pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutput, Error> {
@@ -19,8 +27,19 @@ pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutpu
     };
     let (start, length) = (request.range.start(), request.range.length());
     let range = SecuredRange::new(start, length, kept, process).map_err(|_| Error::UserRange)?;
+    let listing = Listing {
+        serial: Serial(0),
+        process: ProcessId(process.id()),
+        length: ByteCount(length),
+        device_address: DeviceAddress(0),
+        kind: Choice(SECURED_RANGE),
+        flags: Flags(0),
+        pieces: PieceIndex(0),
+        address_kind: Choice(AddressKind::None.value()),
+    };
     let handle = file.insert_secured(Secured {
         range,
+        listed: Listed::new(file.device().listings(), listing)?,
         debt,
         length,
     })?;

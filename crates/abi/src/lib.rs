@@ -65,6 +65,8 @@ pub const LATENCY_BUCKETS: usize = 24;
 pub const REGISTRATIONS_PER_REPLY: usize = 16;
 /// The most ranges that a registration is made of.
 pub const MOST_RANGES: u32 = 4096;
+/// The kind under which `ENUMERATE` lists a secured range.
+pub const SECURED_RANGE: u32 = 0;
 /// The node number that stands for "any node".
 pub const ANY_NODE: u32 = u32::MAX;
 /// The highest device address of low memory (below 4 GiB as the device sees it).

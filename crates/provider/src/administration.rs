@@ -4,7 +4,9 @@ use sanproxy_abi::wire::{
     ByteCount, Count, EnumerateInput, EnumerateOutput, EnumeratedRegistration, Header, Serial,
     SetQuotaInput,
 };
-use sanproxy_abi::{AddressKind, ControlCode, Kind, REGISTRATIONS_PER_REPLY, RegisterFlags};
+use sanproxy_abi::{
+    AddressKind, ControlCode, Kind, REGISTRATIONS_PER_REPLY, RegisterFlags, SECURED_RANGE,
+};
 
 use crate::reply::{Check, ask};
 use crate::{Channel, Error};
@@ -16,8 +18,8 @@ pub struct ListedRegistration {
     pub serial: u64,
     /// The process that opened the file.
     pub process: u64,
-    /// The kind of memory.
-    pub kind: Kind,
+    /// The kind of memory; `None` for a secured range, whose bytes count nowhere.
+    pub kind: Option<Kind>,
     /// The flags that it was registered with.
     pub flags: RegisterFlags,
     /// How many bytes.
@@ -93,7 +95,10 @@ fn listed(
     Ok(ListedRegistration {
         serial: registration.serial.0,
         process: registration.process.0,
-        kind: check.some(Kind::from_value(kind), "kind", kind)?,
+        kind: match kind {
+            SECURED_RANGE => None,
+            kind => Some(check.some(Kind::from_value(kind), "kind", kind)?),
+        },
         flags: check.some(RegisterFlags::from_bits(flags), "flags", flags)?,
         length: registration.length.0,
         pieces: registration.pieces.0,

@@ -14,7 +14,7 @@ use sanproxy_abi::{
     ANY_NODE, CODES, ControlCode, Error, FAILURE_COUNTERS, INTERFACE_CLASS, INTERFACE_MAJOR,
     INTERFACE_MINOR, LARGEST_ALIGNMENT, LATENCY_BUCKETS, LONGEST_MESSAGE, LOW_MEMORY_HIGHEST,
     MESSAGES_PER_QUEUE, MOST_RANGES, PAGE_SIZE, PARAMETERS, PIECES_PER_REPLY,
-    REGISTRATIONS_PER_REPLY, Status, WAITING_REQUESTS, WIRE_VERSION,
+    REGISTRATIONS_PER_REPLY, SECURED_RANGE, Status, WAITING_REQUESTS, WIRE_VERSION,
 };
 
 const OPENING: &str = r"/*
@@ -150,6 +150,11 @@ fn limits(text: &mut String) {
             "The most ranges that a registration is made of.",
             "MOST_RANGES",
             u64::from(MOST_RANGES),
+        ),
+        (
+            "The kind under which a secured range is listed: it is no memory of the device.",
+            "SECURED_RANGE",
+            u64::from(SECURED_RANGE),
         ),
         (
             "The node number that stands for any node.",

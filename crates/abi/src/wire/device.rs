@@ -84,7 +84,8 @@ wire! {
         16: pub length: ByteCount,
         /// Where the device finds the first piece.
         24: pub device_address: DeviceAddress,
-        /// The kind of memory (`SANPROXY_KIND_...`).
+        /// The kind of memory (`SANPROXY_KIND_...`), or `SANPROXY_SECURED_RANGE`: that is not the
+        /// device's, so it has no piece, and its bytes count nowhere.
         32: pub kind: Choice,
         /// The flags of the registration (`SANPROXY_REGISTER_...`).
         36: pub flags: Flags,

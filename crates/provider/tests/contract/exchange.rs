@@ -259,7 +259,7 @@ fn enumeration_lists_more_than_one_reply_holds() {
     assert!(
         listed
             .iter()
-            .all(|one| one.kind == Kind::Contiguous && one.length == 4096)
+            .all(|one| one.kind == Some(Kind::Contiguous) && one.length == 4096)
     );
 }
 
