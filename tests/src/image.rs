@@ -13,6 +13,8 @@ pub enum TestImage {
     Minimal,
     /// A driver that breaks one rule when told to: shows that the judge sees it.
     Faulty,
+    /// A driver that calls every wrapper of the DMA library when told to.
+    Library,
     /// A driver with a panic path and a privileged instruction: shows that the image checks find them.
     Panicking,
 }
@@ -27,6 +29,7 @@ impl TestImage {
             Self::SanproxyArm64 => "driver-arm64/sanproxy.sys",
             Self::Minimal => "test-drivers/minimal.sys",
             Self::Faulty => "test-drivers/faulty.sys",
+            Self::Library => "test-drivers/library.sys",
             Self::Panicking => "test-drivers/panicking.sys",
         })
     }

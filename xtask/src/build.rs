@@ -25,11 +25,16 @@ struct Driver {
 }
 
 /// Drivers that only the tests load.
-const TEST_DRIVERS: [Driver; 3] = [
+const TEST_DRIVERS: [Driver; 4] = [
     Driver {
         package: "faulty-driver",
         folder: "test-drivers",
         image: "faulty",
+    },
+    Driver {
+        package: "library-driver",
+        folder: "test-drivers",
+        image: "library",
     },
     Driver {
         package: "minimal-driver",

@@ -9,13 +9,14 @@ use crate::{
 };
 
 /// The packages that are linked into drivers.
-const DRIVER_PACKAGES: [&str; 6] = [
+const DRIVER_PACKAGES: [&str; 7] = [
     "sanproxy",
     "wdm",
     "sanproxy-abi",
     "sanproxy-registry",
     "minimal-driver",
     "faulty-driver",
+    "library-driver",
 ];
 
 /// Fails at the first finding.

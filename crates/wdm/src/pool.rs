@@ -246,6 +246,11 @@ impl Bytes {
         let start = NonNull::new(start).ok_or(NoMemory)?;
         Ok(Self { start, length })
     }
+
+    /// The first byte, for routines of the kernel and devices that fill the block.
+    pub(crate) const fn start(&self) -> NonNull<u8> {
+        self.start
+    }
 }
 
 impl Deref for Bytes {

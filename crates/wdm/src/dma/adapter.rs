@@ -3,7 +3,7 @@
 // UNSAFETY: gets an adapter from the system and puts it back.
 #![expect(unsafe_code, reason = "calls the adapter's routines")]
 
-use core::ptr::NonNull;
+use core::{ffi::c_void, ptr::NonNull};
 
 use wdk_sys::{
     DEVICE_OBJECT, DMA_ADAPTER,
@@ -11,13 +11,20 @@ use wdk_sys::{
 };
 
 use super::{
-    Allocator, Description,
-    operations::{Free, Operations, Put, Table},
+    Allocator, Description, Error, SystemDescription,
+    budget::Budget,
+    channel_use::Channel,
+    description::DeviceDescription,
+    operations::{Operations, Table},
+    signatures::{Free, Put},
 };
 use crate::{device::Objects, layout, pool::Shared};
 
 /// The length of the buffer that shows whether addresses are translated.
 const PROBE_LENGTH: u32 = 4096;
+
+/// How many address bits the DMA controller of a PC drives. The system is not told.
+const SYSTEM_ADDRESS_WIDTH: u32 = 24;
 
 /// A DMA adapter, put back on drop. Everything that comes from it keeps it.
 ///
@@ -34,6 +41,11 @@ pub struct Adapter {
     map_registers: u32,
     address_width: u32,
     translates: bool,
+    is_system: bool,
+    /// What outstanding requests hold that would have to wait for more.
+    pub(super) budget: Budget,
+    /// Who has the channel, or waits for it.
+    pub(super) channel: Channel,
     objects: Shared<Objects>,
 }
 
@@ -44,16 +56,34 @@ unsafe impl Sync for Adapter {}
 
 impl Adapter {
     /// Gets an adapter with the newest version of the interface that the system knows. `None` is an
-    /// ordinary answer: not every bus has adapters.
+    /// ordinary answer: not every bus has adapters, and no version but the third can say of a device
+    /// that it has fewer than 24 address bits.
     #[must_use]
     pub fn get(objects: &Shared<Objects>, description: Description) -> Option<Self> {
-        [3, 2, 1]
-            .into_iter()
-            .find_map(|version| Self::get_version(objects, description, version))
+        [3, 2, 1].into_iter().find_map(|version| {
+            let described = description.for_version(version)?;
+            let width = description.effective_width(version);
+            Self::get_version(objects, described, version, width)
+        })
     }
 
-    fn get_version(objects: &Shared<Objects>, wanted: Description, version: u32) -> Option<Self> {
-        let mut description = wanted.for_version(version);
+    /// Gets the adapter of a channel of the system's DMA controller, with the newest version of the
+    /// interface that the system knows.
+    #[must_use]
+    pub fn get_system(objects: &Shared<Objects>, description: SystemDescription) -> Option<Self> {
+        [3, 2, 1].into_iter().find_map(|version| {
+            let described = description.for_version(version);
+            Self::get_version(objects, described, version, SYSTEM_ADDRESS_WIDTH)
+        })
+    }
+
+    fn get_version(
+        objects: &Shared<Objects>,
+        mut description: DeviceDescription,
+        version: u32,
+        address_width: u32,
+    ) -> Option<Self> {
+        let is_system = description.is_system();
         let mut map_registers = 0;
         // SAFETY: the description is as long as its version demands; all outlives the call.
         let raw = unsafe {
@@ -69,18 +99,28 @@ impl Adapter {
         let operations = NonNull::new(operations.cast::<Operations>())?;
         // SAFETY: the table of a live adapter.
         let table = unsafe { Table::new(operations) };
+        // Without this member nothing could ever give the adapter back.
+        let put = table.put().ok()?;
+        let Ok(free) = table.free() else {
+            // SAFETY: the adapter is live, and nothing came from it.
+            unsafe { put(raw.as_ptr()) };
+            return None;
+        };
         let mut adapter = Self {
             raw,
             table,
-            put: table.put()?,
-            free: table.free()?,
+            put,
+            free,
             version,
             map_registers,
-            address_width: wanted.effective_width(version),
+            address_width,
             translates: false,
+            is_system,
+            budget: Budget::new(map_registers),
+            channel: Channel::new(),
             objects: objects.clone(),
         };
-        adapter.translates = adapter.looks_translated();
+        adapter.translates = !is_system && adapter.looks_translated();
         Some(adapter)
     }
 
@@ -89,7 +129,7 @@ impl Adapter {
     /// No routine tells a driver whether an IOMMU is at work, but no common buffer is a copy. So if
     /// the addresses differ, somebody translates. If there is no page, none does, for all we know.
     fn looks_translated(&self) -> bool {
-        let Some(allocate) = self.table.allocate() else {
+        let Ok(allocate) = self.table.allocate() else {
             return false;
         };
         let mut logical = 0;
@@ -148,9 +188,9 @@ impl Adapter {
     /// The best routine for common buffers that the table offers.
     #[must_use]
     pub fn allocator(&self) -> Allocator {
-        if self.table.allocate_with_bounds().is_some() {
+        if self.table.allocate_with_bounds().is_ok() {
             Allocator::WithBounds
-        } else if self.table.allocate_ex().is_some() {
+        } else if self.table.allocate_ex().is_ok() {
             Allocator::Ex
         } else {
             Allocator::Plain
@@ -160,7 +200,38 @@ impl Adapter {
     /// Whether the adapter can make any resident block reachable, wherever it lies.
     #[must_use]
     pub fn takes_any_block(&self) -> bool {
-        self.table.create_from_mdl().is_some()
+        self.table.create_from_mdl().is_ok()
+    }
+
+    /// Whether it stands for a channel of a system DMA controller, rather than a bus master.
+    #[must_use]
+    pub const fn is_system(&self) -> bool {
+        self.is_system
+    }
+
+    /// Has the DMA controller's own extension do something: `ConfigureAdapterChannel`.
+    /// IRQL: at most `DISPATCH_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongAdapter`] for a bus master, [`Error::NotOffered`], or [`Error::Refused`] with
+    /// `STATUS_NOT_IMPLEMENTED` if the controller has no function of that number.
+    ///
+    /// # Safety
+    ///
+    /// The extension and the caller agree on what the function with this number does with the parameters:
+    /// nobody but them knows how many bytes it reads and writes.
+    pub unsafe fn configure_channel(
+        &self,
+        function: u32,
+        parameters: *mut c_void,
+    ) -> Result<(), Error> {
+        if !self.is_system {
+            return Err(Error::WrongAdapter);
+        }
+        let configure = self.table.configure_channel()?;
+        // SAFETY: the adapter is live; the rest is the caller's promise.
+        Error::check(unsafe { configure(self.as_ptr(), function, parameters) })
     }
 
     pub(super) const fn as_ptr(&self) -> *mut DMA_ADAPTER {

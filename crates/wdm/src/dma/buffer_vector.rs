@@ -9,8 +9,9 @@
 use core::ptr::{self, NonNull};
 
 use super::{
-    Adapter, BufferWanted,
-    operations::{FreeVector, GetElement, Vector},
+    Adapter, BufferWanted, Error,
+    bounds::Bounds,
+    signatures::{FreeVector, GetElement, Vector},
 };
 use crate::{
     memory::{self, CacheType, PAGE_SIZE},
@@ -62,21 +63,26 @@ impl BufferVector {
         wanted: &BufferWanted,
         count: u32,
     ) -> Result<Self, NoMemory> {
-        let (allocate, element, free) = adapter.table.vectors().ok_or(NoMemory)?;
+        let table = adapter.table;
+        let (allocate, element, free) = (
+            table.allocate_vector()?,
+            table.element()?,
+            table.free_vector()?,
+        );
         let length = u64::try_from(wanted.length).map_err(|_| NoMemory)?;
         if count == 0 || length == 0 || !wanted.length.is_multiple_of(PAGE_SIZE) {
             return Err(NoMemory);
         }
         let cache = super::Allocator::Ex.effective_cache(wanted.cache);
         let kind = i32::from(cache == CacheType::Cached); // `MmNonCached` or `MmCached`
-        let highest = wanted.highest.min(i64::MAX.cast_unsigned());
+        let bounds = Bounds::new(wanted.lowest, wanted.highest)?;
         let mut raw = ptr::null_mut();
         // SAFETY: the adapter is live; `raw` outlives the call.
         let status = unsafe {
             allocate(
                 adapter.as_ptr(),
-                wanted.lowest,
-                highest,
+                bounds.lowest,
+                bounds.highest,
                 kind,
                 wanted.node.preferred(),
                 0,
@@ -112,6 +118,31 @@ impl BufferVector {
         })
     }
 
+    /// Gives the last buffers back one by one, with `FreeCommonBufferFromVector`, until `count` are
+    /// left. What is left is given back with the vector, which the system still keeps.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOffered`] if the table has no such routine.
+    pub fn shrink(&mut self, count: u32) -> Result<(), Error> {
+        let free = self.adapter.table.free_element()?;
+        while self.count > count {
+            let last = self.count.saturating_sub(1);
+            self.zero_element(last);
+            self.count = last;
+            // SAFETY: the vector had that element, of which no value can exist: those own the
+            // vector too, and this is the only owner.
+            unsafe { free(self.adapter.as_ptr(), self.raw.as_ptr(), last) };
+        }
+        Ok(())
+    }
+
+    /// How many buffers it has.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.count
+    }
+
     fn locate(&self, index: u32) -> Option<(NonNull<u8>, u64)> {
         if index >= self.count {
             return None;
@@ -124,7 +155,11 @@ impl BufferVector {
     }
 
     fn zero(&self) {
-        for (start, _) in (0..self.count).filter_map(|index| self.locate(index)) {
+        (0..self.count).for_each(|index| self.zero_element(index));
+    }
+
+    fn zero_element(&self, index: u32) {
+        if let Some((start, _)) = self.locate(index) {
             // SAFETY: a buffer of the vector, with its length.
             unsafe { memory::zero(start, self.length) };
         }

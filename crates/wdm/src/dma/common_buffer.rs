@@ -7,7 +7,7 @@
 
 use core::ptr::{self, NonNull};
 
-use super::Adapter;
+use super::{Adapter, DmaDomain, DomainMembership, Error, bounds::Bounds};
 use crate::{
     memory::{self, CacheType, PAGE_SIZE},
     node::Node,
@@ -64,6 +64,8 @@ pub struct CommonBuffer {
     logical: u64,
     cached: u8,
     adapter: Shared<Adapter>,
+    /// Not left before the buffer is freed.
+    membership: Option<Shared<DomainMembership>>,
 }
 
 // SAFETY: the pointer is only used for accesses that tolerate each other.
@@ -78,7 +80,8 @@ impl CommonBuffer {
     /// # Errors
     ///
     /// [`NoMemory`] if the adapter has no such run left, or `length` is no whole number of pages or
-    /// more than the routines can count.
+    /// more than the routines can count, or no address lies between the bounds. The kernel's
+    /// addresses are signed: none lies at or above 2^63, and an upper bound up there bounds nothing.
     pub fn new(adapter: &Shared<Adapter>, wanted: &BufferWanted) -> Result<Self, NoMemory> {
         let length = u32::try_from(wanted.length).map_err(|_| NoMemory)?;
         if length == 0 || !wanted.length.is_multiple_of(PAGE_SIZE) {
@@ -97,6 +100,84 @@ impl CommonBuffer {
             logical,
             cached,
             adapter: adapter.clone(),
+            membership: None,
+        })
+    }
+
+    /// Allocates a buffer in the adapter's own domain, and zeroes it: `AllocateDomainCommonBuffer`. All devices
+    /// that join the domain reach it at its address. It is given back with `FreeCommonBuffer`: the page
+    /// of the routine names no other, and that member takes what it returns. The lowest address is not taken
+    /// into account.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOffered`], [`Error::Refused`], [`Error::BadRange`] if `length` is no whole number of
+    /// pages, [`Error::NoMemory`] if no address lies between the bounds.
+    pub fn in_own_domain(domain: &DmaDomain, wanted: &BufferWanted) -> Result<Self, Error> {
+        Self::in_domain(domain.adapter(), domain, wanted)
+    }
+
+    /// The same in a domain that the adapter has joined, which it does not leave before the buffer is freed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`CommonBuffer::in_own_domain`].
+    pub fn in_joined_domain(
+        membership: &Shared<DomainMembership>,
+        wanted: &BufferWanted,
+    ) -> Result<Self, Error> {
+        let mut buffer = Self::in_domain(membership.adapter(), membership.domain(), wanted)?;
+        buffer.membership = Some(membership.clone());
+        Ok(buffer)
+    }
+
+    fn in_domain(
+        adapter: &Shared<Adapter>,
+        domain: &DmaDomain,
+        wanted: &BufferWanted,
+    ) -> Result<Self, Error> {
+        let allocate = adapter.table.allocate_in_domain()?;
+        let length = u32::try_from(wanted.length).map_err(|_| Error::BadRange)?;
+        if length == 0 || !wanted.length.is_multiple_of(PAGE_SIZE) {
+            return Err(Error::BadRange);
+        }
+        let bounds = Bounds::new(wanted.lowest, wanted.highest)?;
+        let mut highest = bounds.highest;
+        let highest = match bounds.upper() {
+            Some(_) => &raw mut highest,
+            None => ptr::null_mut(),
+        };
+        let cache = Allocator::WithBounds.effective_cache(wanted.cache);
+        let cached = u8::from(cache == CacheType::Cached);
+        let mut kind = i32::from(cached); // `MmNonCached` or `MmCached`
+        let (mut logical, mut start) = (0, ptr::null_mut());
+        // SAFETY: the adapter is live; the domain's handle is kept; everything pointed to outlives the
+        // call.
+        let status = unsafe {
+            allocate(
+                adapter.as_ptr(),
+                domain.handle(),
+                highest,
+                length,
+                0,
+                &raw mut kind,
+                wanted.node.preferred(),
+                &raw mut logical,
+                &raw mut start,
+            )
+        };
+        Error::check(status)?;
+        let start = NonNull::new(start.cast()).ok_or(Error::NoMemory)?;
+        // SAFETY: just allocated, with this length.
+        unsafe { memory::zero(start, wanted.length) };
+        // INVARIANT: the call above returned exactly this.
+        Ok(Self {
+            start,
+            length,
+            logical,
+            cached,
+            adapter: adapter.clone(),
+            membership: None,
         })
     }
 
@@ -135,21 +216,20 @@ fn allocate(
     cached: u8,
     logical: &mut u64,
 ) -> Result<NonNull<u8>, NoMemory> {
-    let (mut lowest, mut highest) = (wanted.lowest, wanted.highest);
+    let bounds = Bounds::new(wanted.lowest, wanted.highest)?;
+    let (mut lowest, mut highest) = (bounds.lowest, bounds.highest);
     // A null pointer means that there is no bound.
-    let lowest = if lowest == 0 {
-        ptr::null_mut()
-    } else {
-        &raw mut lowest
+    let lowest = match bounds.lower() {
+        Some(_) => &raw mut lowest,
+        None => ptr::null_mut(),
     };
-    let highest = if highest == u64::MAX {
-        ptr::null_mut()
-    } else {
-        &raw mut highest
+    let highest = match bounds.upper() {
+        Some(_) => &raw mut highest,
+        None => ptr::null_mut(),
     };
     let (raw, node) = (adapter.as_ptr(), wanted.node.preferred());
     let table = adapter.table;
-    let start = if let Some(with_bounds) = table.allocate_with_bounds() {
+    let start = if let Ok(with_bounds) = table.allocate_with_bounds() {
         let mut cache = i32::from(cached); // `MmNonCached` or `MmCached`
         // SAFETY: the adapter is live; everything pointed to outlives the call.
         unsafe {
@@ -164,11 +244,11 @@ fn allocate(
                 logical,
             )
         }
-    } else if let Some(ex) = table.allocate_ex() {
+    } else if let Ok(ex) = table.allocate_ex() {
         // SAFETY: the adapter is live; everything pointed to outlives the call.
         unsafe { ex(raw, highest, length, logical, cached, node) }
     } else {
-        let plain = table.allocate().ok_or(NoMemory)?;
+        let plain = table.allocate()?;
         // SAFETY: the adapter is live; `logical` outlives the call.
         unsafe { plain(raw, length, logical, cached) }
     };

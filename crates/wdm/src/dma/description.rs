@@ -9,6 +9,33 @@ pub struct Description {
     pub maximum_length: u32,
 }
 
+/// How wide the system's DMA controller transfers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferWidth {
+    /// Bytes.
+    Bits8,
+    /// Words of two bytes.
+    Bits16,
+    /// Words of four bytes.
+    Bits32,
+}
+
+/// A device that transfers through a channel of the system's DMA controller. The numbers come with its
+/// resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemDescription {
+    /// Its channel.
+    pub channel: u32,
+    /// Its request line, which version 3 asks for.
+    pub request_line: u32,
+    /// How wide it transfers.
+    pub width: TransferWidth,
+    /// The address of its data register or FIFO, which version 3 asks for.
+    pub device_address: u64,
+    /// The longest single transfer in bytes.
+    pub maximum_length: u32,
+}
+
 /// `DEVICE_DESCRIPTION` with the members that Windows 8 added.
 #[repr(C)]
 pub(super) struct DeviceDescription {
@@ -70,34 +97,65 @@ impl DeviceDescription {
     };
 }
 
+impl DeviceDescription {
+    /// Whether it is of a channel of a system DMA controller.
+    pub(super) const fn is_system(&self) -> bool {
+        self.master == 0
+    }
+}
+
 impl Description {
     /// The description for one version of the interface. Before version 3 a device has 24, 32 or 64
-    /// address bits; one with a number in between is said to have fewer.
-    pub(super) const fn for_version(self, version: u32) -> DeviceDescription {
+    /// address bits; one with a number in between is said to have fewer. `None` if the version cannot
+    /// describe the device: one with fewer than 24 bits would be given addresses beyond its reach.
+    pub(super) const fn for_version(self, version: u32) -> Option<DeviceDescription> {
+        if self.address_width == 0 || self.address_width > 64 {
+            return None;
+        }
         let mut description = DeviceDescription::ZERO;
         description.version = version;
         description.master = 1;
         description.scatter_gather = 1;
         description.interface_type = INTERFACE_TYPE_UNDEFINED;
         description.maximum_length = self.maximum_length;
-        if version >= 3 {
-            description.dma_address_width = self.address_width;
-        } else if self.address_width >= 64 {
-            description.dma_64_bit_addresses = 1;
-        } else if self.address_width >= 32 {
-            description.dma_32_bit_addresses = 1;
+        match (version, self.address_width) {
+            (3.., width) => description.dma_address_width = width,
+            (_, 64..) => description.dma_64_bit_addresses = 1,
+            (_, 32..) => description.dma_32_bit_addresses = 1,
+            (_, 24..) => {}
+            _ => return None,
         }
-        description
+        Some(description)
     }
 
-    /// How many address bits the system was told of.
+    /// How many address bits the system was told of, by a version that can describe the device.
     pub(super) const fn effective_width(self, version: u32) -> u32 {
         match (version, self.address_width) {
             (3.., width) => width,
             (_, 64..) => 64,
-            (_, 32..64) => 32,
-            (_, 24..32) => 24,
-            (_, width) => width,
+            (_, 32..) => 32,
+            _ => 24,
         }
+    }
+}
+
+impl SystemDescription {
+    /// The description for one version of the interface.
+    pub(super) const fn for_version(self, version: u32) -> DeviceDescription {
+        let mut description = DeviceDescription::ZERO;
+        description.version = version;
+        description.interface_type = INTERFACE_TYPE_UNDEFINED;
+        description.dma_channel = self.channel;
+        description.dma_width = match self.width {
+            TransferWidth::Bits8 => 0,
+            TransferWidth::Bits16 => 1,
+            TransferWidth::Bits32 => 2,
+        };
+        description.maximum_length = self.maximum_length;
+        if version >= 3 {
+            description.dma_request_line = self.request_line;
+            description.device_address = self.device_address;
+        }
+        description
     }
 }

@@ -12,8 +12,10 @@ use core::ptr;
 
 use super::{
     Adapter, Direction,
-    operations::{CreateFromMdl, ExtendedConfiguration},
-    scatter_gather::HeldList,
+    bounds::Bounds,
+    held_list::HeldList,
+    signatures::{CreateFromMdl, ExtendedConfiguration},
+    span::Span,
 };
 use crate::{
     contiguous::ContiguousMemory,
@@ -115,8 +117,9 @@ fn reach(
     lowest: u64,
     highest: u64,
 ) -> Result<(u64, Reach), NoMemory> {
-    let created = adapter.table.create_from_mdl().ok_or(NoMemory);
-    let created = created.and_then(|create| common_buffer(adapter, create, mdl, lowest, highest));
+    let bounds = Bounds::new(lowest, highest)?;
+    let created = adapter.table.create_from_mdl().map_err(NoMemory::from);
+    let created = created.and_then(|create| common_buffer(adapter, create, mdl, bounds));
     if let Ok(logical) = created {
         return Ok((logical, Reach::CommonBuffer));
     }
@@ -129,9 +132,9 @@ fn reach(
     }
     let start = memory.start().as_ptr().cast();
     // Transfers go both ways.
-    let direction = Direction::FromDevice;
+    let span = Span::whole(mdl, start, memory.length(), Direction::FromDevice)?;
     // SAFETY: contiguous memory is resident; the caller keeps both with the list.
-    let list = unsafe { HeldList::new(adapter, mdl, start, memory.length(), direction) }?;
+    let list = unsafe { HeldList::new(adapter, &span) }?;
     let logical = list.only_address().ok_or(NoMemory)?;
     Ok((logical, Reach::List(list)))
 }
@@ -141,14 +144,12 @@ fn common_buffer(
     adapter: &Adapter,
     create: CreateFromMdl,
     mdl: &Mdl,
-    lowest: u64,
-    highest: u64,
+    bounds: Bounds,
 ) -> Result<u64, NoMemory> {
-    let mut limits = ExtendedConfiguration::limits(lowest, highest);
-    let (configuration, count) = if (lowest, highest) == (0, u64::MAX) {
-        (ptr::null_mut(), 0)
-    } else {
-        (&raw mut limits, 1)
+    let mut limits = ExtendedConfiguration::limits(bounds.lowest, bounds.highest);
+    let (configuration, count) = match (bounds.lower(), bounds.upper()) {
+        (None, None) => (ptr::null_mut(), 0),
+        _ => (&raw mut limits, 1),
     };
     let mut logical = 0;
     // SAFETY: the adapter is live; the MDL describes whole resident pages with a system address.
