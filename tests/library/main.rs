@@ -1,0 +1,10 @@
+//! Every wrapper of the library's DMA module, called by a driver that does nothing else, with every version of the
+//! interface, with and without an IOMMU, and with too little of everything.
+//!
+//! Cites dma.md sections 1-5; verifier-rules.md: V143-V182.
+
+mod adapters;
+mod common;
+mod information;
+mod lists;
+mod stage;
