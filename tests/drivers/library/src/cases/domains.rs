@@ -38,7 +38,7 @@ fn publish(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
 
 fn withdraw(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
     let old = bench.published.lock().take();
-    drop(old);
+    drop(there(old)?);
     Ok(())
 }
 
@@ -57,7 +57,7 @@ fn leave(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
 }
 
 fn forget(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
-    bench.domain = None;
+    drop(there(bench.domain.take())?);
     Ok(())
 }
 

@@ -73,7 +73,7 @@ fn read(bench: &mut Bench, input: &Input, output: &mut Output) -> Result<(), Err
 }
 
 fn free(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
-    bench.buffer = None;
+    drop(there(bench.buffer.take())?);
     Ok(())
 }
 
