@@ -67,7 +67,7 @@ pub use bug_check::{CrashDump, DumpRange};
 pub use call::Stopped;
 pub use device::Device;
 pub use device::interface::Guid;
-pub use dma::DmaConfig;
+pub use dma::{BeganTransfer, DmaConfig, HeldMapRegisters};
 pub use driver::Driver;
 pub use etw::EtwEvent;
 pub use faults::Faults;

@@ -56,14 +56,17 @@ impl Kernel {
 
     /// Calls a routine of the export table.
     pub(crate) fn call(&self, name: &str, arguments: &[u64]) -> u64 {
-        type Function = extern "win64" fn(u64, u64, u64, u64, u64, u64, u64, u64, u64, u64) -> u64;
+        #[rustfmt::skip]
+        type Function = extern "win64" fn(
+            u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64, u64,
+        ) -> u64;
         let function = table().routine(name).unwrap().function;
         // SAFETY: a routine ignores arguments that it has not declared.
         let function = unsafe { core::mem::transmute::<*const (), Function>(function) };
-        let mut all = [0; 10];
+        let mut all = [0; 16];
         all[..arguments.len()].copy_from_slice(arguments);
-        let [a, b, c, d, e, f, g, h, i, j] = all;
-        function(a, b, c, d, e, f, g, h, i, j)
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = all;
+        function(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)
     }
 
     /// As `call`, for a routine that returns a status, a ULONG or a BOOLEAN.

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use nt_machine::IoDomain;
 
 use super::buffers::Buffer;
+use super::channels::{Allocation, drop_request};
 use super::contexts::Contexts;
+use super::domains;
 use super::lists::List;
+use super::pool;
 use super::table::{self, Slot};
 use super::vectors::Vector;
 use crate::export::{IrqlRule, exports};
@@ -43,8 +46,8 @@ pub(crate) struct Adapter {
     pub(crate) scatter_gather: bool,
     /// Map registers that one transfer may use.
     pub(crate) map_registers: u32,
-    /// The device's logical addresses.
-    pub(crate) domain: Arc<IoDomain>,
+    /// The device's logical addresses: its own, or those of a domain that it has joined.
+    domain: Mutex<Arc<IoDomain>>,
     /// What the driver has from it.
     pub(crate) state: Mutex<AdapterState>,
     /// Who got it.
@@ -64,8 +67,12 @@ pub(crate) struct AdapterState {
     pub(crate) vectors: BTreeMap<u64, Vector>,
     /// Scatter/gather lists by address.
     pub(crate) lists: BTreeMap<u64, List>,
-    /// Map registers that the lists use.
+    /// Map registers of the lists and of the allocations.
     pub(crate) registers: u32,
+    /// Map registers that the driver's routines got, by handle.
+    pub(crate) allocations: BTreeMap<u64, Allocation>,
+    /// Somebody has the adapter's one channel.
+    pub(crate) channel_taken: bool,
     /// Transfer contexts that were set up.
     pub(crate) contexts: Contexts,
     /// Adapter objects of lists that the driver has not given back.
@@ -85,6 +92,16 @@ impl Adapter {
     /// The address bits asked for.
     pub(crate) const fn bits(&self) -> u32 {
         self.bits
+    }
+
+    /// The logical addresses that its device has now.
+    pub(crate) fn domain(&self) -> Arc<IoDomain> {
+        Arc::clone(&lock(&self.domain))
+    }
+
+    /// Gives its device other logical addresses.
+    pub(crate) fn set_domain(&self, domain: Arc<IoDomain>) {
+        *lock(&self.domain) = domain;
     }
 
     fn write_table(&self, size: u32, slot: impl Fn(usize) -> Slot) {
@@ -111,7 +128,9 @@ fn get(host: &Arc<Host>, pdo: u64, description: u64, registers: u64) -> Option<u
         return None;
     }
     let pages = u64::from(description.maximum).div_ceil(u64::from(PAGE)) + 1;
-    let map_registers = pages.min(u64::from(config.map_registers)) as u32;
+    let map_registers = pages
+        .min(u64::from(config.map_registers))
+        .min(u64::from(config.system_map_registers)) as u32;
     let adapter = make(host, pdo, &description, map_registers)?;
     access::write::<u32>(registers, map_registers);
     Some(adapter.address)
@@ -206,7 +225,7 @@ fn make(
         bits: description.bits,
         scatter_gather: description.scatter_gather,
         map_registers,
-        domain: super::device::domain(host, pdo),
+        domain: Mutex::new(super::device::domain(host, pdo)),
         state: Mutex::default(),
         stack: host.memory.stacks.current(),
         memory,
@@ -254,23 +273,32 @@ fn put(host: &Arc<Host>, address: u64) {
     let Some(adapter) = find(host, address) else {
         return;
     };
-    let (buffers, lists, registers, channels) = {
+    let of_adapter = |request: &pool::Request| Arc::ptr_eq(&request.adapter, &adapter);
+    let waiting = host.dma.registers.withdraw(of_adapter);
+    let (buffers, lists, registers, channels, mapped) = {
         let state = lock(&adapter.state);
         let (buffers, lists) = (state.buffers.len(), state.lists.len());
-        (buffers, lists, state.registers, state.channels as usize)
+        let channels = state.channels as usize + usize::from(state.channel_taken) + waiting.len();
+        let mapped = state.allocations.values().flat_map(|one| &one.mapped);
+        (buffers, lists, state.registers, channels, mapped.count())
     };
     let outstanding = [
         ("V150", "E6/0x07", buffers, "common buffers"),
         ("V151", "E6/0x08", channels, "adapter channels"),
         ("V153", "E6/0x0A", lists, "scatter/gather lists"),
         ("V152", "E6/0x09", registers as usize, "map registers"),
+        ("V156", "E6/0x0D", mapped, "transfers not flushed"),
     ];
     for (rule, code, count, what) in outstanding {
         if count > 0 {
             host.violation(rule, code, format!("{count} {what} outstanding"));
         }
     }
+    for request in waiting {
+        drop_request(host, request);
+    }
     lock(&adapter.state).released = true;
+    domains::leave(host, &adapter);
     adapter.write_table(table::LARGEST, |_| Slot::Released);
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Buffer {
     pub(crate) cached: Option<bool>,
     /// Where its memory comes from.
     pub(crate) memory: Memory,
+    /// The MDL that describes the driver's memory, or 0.
+    pub(crate) mdl: u64,
     /// Who made it.
     pub(crate) stack: Stack,
 }
@@ -204,7 +206,10 @@ pub(crate) fn allocate(
         return None;
     };
     let range = range(adapter, wanted);
-    let Ok(logical) = adapter.domain.map(&frames, range, Permissions::READ_WRITE) else {
+    let Ok(logical) = adapter
+        .domain()
+        .map(&frames, range, Permissions::READ_WRITE)
+    else {
         memory.blocks.remove(address);
         return None;
     };
@@ -214,6 +219,7 @@ pub(crate) fn allocate(
         logical,
         cached,
         memory,
+        mdl: 0,
         stack,
     };
     lock(&adapter.state).buffers.insert(address, buffer);
@@ -241,7 +247,7 @@ fn frames(host: &Arc<Host>, adapter: &Adapter, wanted: &Wanted) -> Option<FrameL
         node,
         ..FrameRequest::anywhere(count)
     };
-    if adapter.domain.is_remapping() {
+    if adapter.domain().is_remapping() {
         return host.memory.frames(&anywhere);
     }
     let IoRange { lowest, highest } = range(adapter, wanted);
@@ -292,7 +298,7 @@ pub(crate) fn release(host: &Arc<Host>, adapter: &Arc<Adapter>, address: u64) {
     let Some(buffer) = lock(&adapter.state).buffers.remove(&address) else {
         return;
     };
-    let unmapped = adapter.domain.unmap(buffer.logical);
+    let unmapped = adapter.domain().unmap(buffer.logical);
     debug_assert!(unmapped.is_ok(), "{unmapped:?}");
     if buffer.memory == Memory::Mdl {
         return;

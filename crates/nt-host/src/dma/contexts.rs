@@ -22,6 +22,8 @@ enum Use {
     Ready,
     /// A transfer is under way with it.
     Busy,
+    /// `CancelAdapterChannel` was called before anything was asked for with it.
+    Cancelled,
 }
 
 /// The contexts of an adapter, by address.
@@ -63,6 +65,7 @@ pub(super) fn begin(host: &Arc<Host>, adapter: &Adapter, context: u64) -> Result
         None => "was not set up",
         Some(Use::Busy) => "is in use by another transfer",
         Some(Use::Ready) if !(0..SIZE / 8).all(|word| whole(context, word)) => "was written to",
+        Some(Use::Cancelled) => return Err(NtStatus::CANCELLED),
         Some(Use::Ready) => {
             lock(&adapter.state).contexts.0.insert(context, Use::Busy);
             return Ok(());
@@ -71,6 +74,24 @@ pub(super) fn begin(host: &Arc<Host>, adapter: &Adapter, context: u64) -> Result
     let message = format!("transfer context {context:#x} {wrong}");
     host.violation("V008", "C4/0x16", message);
     Err(NtStatus::INVALID_PARAMETER)
+}
+
+/// Cancels in advance what will be asked for with a context; false if something was granted for it, or it is unknown.
+pub(super) fn cancel_next(host: &Arc<Host>, adapter: &Adapter, context: u64) -> bool {
+    let mut state = lock(&adapter.state);
+    match state.contexts.0.get_mut(&context) {
+        Some(Use::Busy) => false,
+        Some(of_context) => {
+            *of_context = Use::Cancelled;
+            true
+        }
+        None => {
+            drop(state);
+            let message = format!("transfer context {context:#x} was not set up");
+            host.violation("V008", "C4/0x16", message);
+            false
+        }
+    }
 }
 
 fn whole(context: u64, word: u64) -> bool {

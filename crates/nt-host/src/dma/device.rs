@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use nt_machine::{BusMaster, FaultKind, IoDomain, IommuFault};
 
+use super::adapter::Adapter;
+use super::transfer::Transfer;
 use crate::host::Host;
 use crate::{Device, lock};
 
@@ -12,8 +14,11 @@ pub(crate) fn is_pdo(host: &Host, address: u64) -> bool {
     host.devices.is_pdo(address)
 }
 
-/// The logical addresses of the device behind that PDO.
+/// The logical addresses of the device behind that PDO: its own, or those of the domain that it has joined.
 pub(crate) fn domain(host: &Host, pdo: u64) -> Arc<IoDomain> {
+    if let Some(joined) = lock(&host.dma.joined).get(&pdo) {
+        return Arc::clone(joined);
+    }
     let mut domains = lock(&host.dma.domains);
     let made = domains.len() as u64;
     let new = || {
@@ -34,11 +39,58 @@ pub(crate) fn bus_master(host: &Host, pdo: u64) -> BusMaster {
 impl Device {
     /// The bus master behind this device: it knows logical addresses and nothing else.
     ///
+    /// It keeps to the domain that the device is in now: after `JoinDmaDomain` or `LeaveDmaDomain` ask again.
+    ///
     /// What it is refused shows in the host's report, unless the caller takes it away with
     /// `bus_master().domain().take_faults()` first: a test that plays a broken device does.
     #[must_use]
     pub fn bus_master(&self) -> BusMaster {
         bus_master(&self.host, self.pdo())
+    }
+}
+
+/// A transfer that the device has begun; it has ended when this is dropped.
+pub struct BeganTransfer {
+    host: Arc<Host>,
+    pdo: u64,
+    logical: u64,
+}
+
+impl Drop for BeganTransfer {
+    fn drop(&mut self) {
+        let mut busy = lock(&self.host.dma.busy);
+        let own = (self.pdo, self.logical);
+        if let Some(index) = busy.iter().position(|one| *one == own) {
+            busy.swap_remove(index);
+        }
+    }
+}
+
+impl Device {
+    /// Has the device begin a transfer to or from the mapped buffer that holds this logical address.
+    ///
+    /// Until the value is dropped, a driver that flushes that buffer, or puts the list, without having cancelled the
+    /// transfer does so too early.
+    #[must_use = "the transfer has ended when the value is dropped"]
+    pub fn begin_transfer(&self, logical: u64) -> BeganTransfer {
+        begin_transfer(&self.host, self.pdo(), logical)
+    }
+}
+
+/// Has the device behind that PDO begin a transfer.
+pub(crate) fn begin_transfer(host: &Arc<Host>, pdo: u64, logical: u64) -> BeganTransfer {
+    let host = Arc::clone(host);
+    lock(&host.dma.busy).push((pdo, logical));
+    BeganTransfer { host, pdo, logical }
+}
+
+/// Judges the end of a transfer: the device has to be done with it.
+pub(super) fn judge_idle(host: &Host, adapter: &Adapter, transfer: &Transfer) {
+    let busy = lock(&host.dma.busy).clone();
+    let is_in = |&(pdo, logical): &(u64, u64)| pdo == adapter.pdo && transfer.has_address(logical);
+    if let Some((_, logical)) = busy.into_iter().find(is_in) {
+        let message = format!("the device has not ended its transfer at {logical:#x}");
+        host.violation("V173", "E6/0x23", message);
     }
 }
 

@@ -1,11 +1,10 @@
 //! What an adapter tells of itself and of a transfer.
 
 use super::adapter::find;
-use super::transfer;
+use super::pieces;
 use crate::access;
 use crate::export::{IrqlRule, exports};
 use crate::host::current;
-use crate::memory::mdl::Mdl;
 use crate::status::NtStatus;
 use crate::thread::{DISPATCH, PASSIVE};
 
@@ -46,12 +45,11 @@ extern "win64" fn get_dma_transfer_info(
     if !(1..=2).contains(&version) {
         return NtStatus::NOT_SUPPORTED.0;
     }
-    let address = Mdl::read(mdl).address().wrapping_add(offset);
-    let pieces = match transfer::pieces(&host, mdl, address, u64::from(length)) {
+    let pieces = match pieces::from_offset(&host, mdl, offset, u64::from(length)) {
         Ok(pieces) => pieces,
         Err(status) => return status.0,
     };
-    let pages = transfer::registers(&pieces);
+    let pages = pieces::registers(&pieces);
     access::write::<u32>(info + 4, pages);
     access::write::<u32>(info + 8, pages);
     access::write::<u32>(info + 12, 16 + 24 * pages);
@@ -61,7 +59,22 @@ extern "win64" fn get_dma_transfer_info(
     NtStatus::SUCCESS.0
 }
 
+/// Bytes left of a transfer of a system DMA controller: a bus master has none, and its adapter says so
+/// (`ReadDmaCounterAvailable` is FALSE).
+extern "win64" fn read_dma_counter(adapter: u64) -> u32 {
+    drop(find(&current(), adapter));
+    0
+}
+
+/// A function of a system DMA controller: there is none.
+extern "win64" fn configure_adapter_channel(adapter: u64, _function: u32, _context: u64) -> u32 {
+    drop(find(&current(), adapter));
+    NtStatus::NOT_IMPLEMENTED.0
+}
+
 exports! {
+    "ReadDmaCounter" => read_dma_counter, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
+    "ConfigureAdapterChannel" => configure_adapter_channel, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
     "GetDmaAlignment" => get_dma_alignment, IrqlRule::AtMost(PASSIVE), "V161", "E6/0x13";
     "GetDmaAdapterInfo" => get_dma_adapter_info, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
     "GetDmaTransferInfo" => get_dma_transfer_info, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";

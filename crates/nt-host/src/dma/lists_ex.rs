@@ -3,20 +3,16 @@
 
 use std::sync::Arc;
 
-use super::adapter::find;
+use super::adapter::{Adapter, find};
+use super::channels::SYNCHRONOUS;
 use super::contexts;
-use super::lists::{self, Request};
+use super::lists::{self, Asked, ListRequest, Start};
+use crate::call::exported;
 use crate::export::{IrqlRule, exports};
-use crate::host::{Host, current};
-use crate::memory::mdl::Mdl;
+use crate::host::Host;
 use crate::status::NtStatus;
 use crate::thread::DISPATCH;
 use crate::{access, lock};
-
-/// `DMA_SYNCHRONOUS_CALLBACK`.
-const SYNCHRONOUS: u32 = 1;
-/// `KeepObject`, `DeallocateObject` and `DeallocateObjectKeepRegisters`.
-const ACTIONS: std::ops::RangeInclusive<u32> = 1..=3;
 
 /// What is asked for beyond an ordinary list.
 struct Wish {
@@ -36,24 +32,24 @@ extern "win64" fn get_scatter_gather_list_ex(
     length: u32,
     flags: u32,
     function: u64,
-    context: u64,
+    argument: u64,
     to_device: u8,
     completion: u64,
     completion_context: u64,
     result: u64,
 ) -> u32 {
-    let request = Request {
+    let asked = Asked {
         routine: "GetScatterGatherListEx",
         adapter,
         device,
         mdl,
-        address: Mdl::read(mdl).address().wrapping_add(offset),
+        start: Start::Offset(offset),
         length: u64::from(length),
         function,
-        context,
+        argument,
         to_device: to_device != 0,
         buffer: None,
-        transfer,
+        context: transfer,
     };
     let completion = (completion, completion_context);
     let wish = Wish {
@@ -61,7 +57,7 @@ extern "win64" fn get_scatter_gather_list_ex(
         completion,
         result,
     };
-    start(&request, &wish)
+    start(&asked, &wish)
 }
 
 extern "win64" fn build_scatter_gather_list_ex(
@@ -73,7 +69,7 @@ extern "win64" fn build_scatter_gather_list_ex(
     length: u32,
     flags: u32,
     function: u64,
-    context: u64,
+    argument: u64,
     to_device: u8,
     buffer: u64,
     buffer_length: u32,
@@ -81,18 +77,18 @@ extern "win64" fn build_scatter_gather_list_ex(
     completion_context: u64,
     result: u64,
 ) -> u32 {
-    let request = Request {
+    let asked = Asked {
         routine: "BuildScatterGatherListEx",
         adapter,
         device,
         mdl,
-        address: Mdl::read(mdl).address().wrapping_add(offset),
+        start: Start::Offset(offset),
         length: u64::from(length),
         function,
-        context,
+        argument,
         to_device: to_device != 0,
         buffer: Some((buffer, buffer_length)),
-        transfer,
+        context: transfer,
     };
     let completion = (completion, completion_context);
     let wish = Wish {
@@ -100,39 +96,54 @@ extern "win64" fn build_scatter_gather_list_ex(
         completion,
         result,
     };
-    start(&request, &wish)
+    start(&asked, &wish)
 }
 
-/// Builds the list, then calls the driver's routine with it, or leaves it and the adapter object to the driver.
-fn start(request: &Request, wish: &Wish) -> u32 {
-    let host = current();
-    let list = match build(&host, request, wish) {
-        Ok(list) => list,
-        Err(status) => return status.0,
-    };
-    if wish.result != 0 {
-        access::write::<u64>(wish.result, list);
-    }
-    if request.function == 0 {
-        if let Some(adapter) = find(&host, request.adapter) {
-            lock(&adapter.state).channels += 1;
+/// Asks for the list, for the driver's routine or for the driver itself; the adapter object is then the driver's to free.
+fn start(asked: &Asked, wish: &Wish) -> u32 {
+    exported(|host| {
+        let Some(adapter) = find(host, asked.adapter) else {
+            return Ok(NtStatus::INVALID_PARAMETER.0);
+        };
+        let list = match prepare(host, &adapter, asked, wish) {
+            Ok(list) => list,
+            Err(status) => return Ok(status.0),
+        };
+        let at = list.at;
+        let granted = lists::ask(host, &adapter, list, wish.flags != SYNCHRONOUS)?;
+        match granted {
+            Ok(granted) => {
+                // While it waits, the place may go away: it is not written later either.
+                if granted && wish.result != 0 {
+                    access::write::<u64>(wish.result, at);
+                }
+                if granted && asked.function == 0 {
+                    lock(&adapter.state).channels += 1;
+                }
+                Ok(NtStatus::SUCCESS.0)
+            }
+            Err(status) => {
+                lock(&adapter.state).contexts.end(asked.context);
+                Ok(status.0)
+            }
         }
-        return NtStatus::SUCCESS.0;
-    }
-    lists::deliver(host, request, list);
-    NtStatus::SUCCESS.0
+    })
 }
 
-fn build(host: &Arc<Host>, request: &Request, wish: &Wish) -> Result<u64, NtStatus> {
-    let adapter = find(host, request.adapter).ok_or(NtStatus::INVALID_PARAMETER)?;
+fn prepare(
+    host: &Arc<Host>,
+    adapter: &Arc<Adapter>,
+    asked: &Asked,
+    wish: &Wish,
+) -> Result<ListRequest, NtStatus> {
     let synchronous = wish.flags == SYNCHRONOUS;
-    let wrong = if !super::device::is_pdo(host, request.device) {
+    let wrong = if !super::device::is_pdo(host, asked.device) {
         Some("DeviceObject is no physical device object")
     } else if wish.flags > SYNCHRONOUS {
         Some("Flags has undefined bits")
     } else if wish.completion != (0, 0) {
         Some("a completion routine is for system DMA alone")
-    } else if request.function == 0 && !(synchronous && wish.result != 0) {
+    } else if asked.function == 0 && !(synchronous && wish.result != 0) {
         Some("neither a routine nor a place takes the list")
     } else {
         None
@@ -141,38 +152,13 @@ fn build(host: &Arc<Host>, request: &Request, wish: &Wish) -> Result<u64, NtStat
         host.violation("V008", "C4/0x16", wrong);
         return Err(NtStatus::INVALID_PARAMETER);
     }
-    contexts::begin(host, &adapter, request.transfer)?;
-    lists::build(host, request).inspect_err(|_| {
-        lock(&adapter.state).contexts.end(request.transfer);
+    contexts::begin(host, adapter, asked.context)?;
+    lists::prepare(host, adapter, asked).inspect_err(|_| {
+        lock(&adapter.state).contexts.end(asked.context);
     })
-}
-
-extern "win64" fn free_adapter_object(adapter: u64, action: u32) {
-    let host = current();
-    let Some(adapter) = find(&host, adapter) else {
-        return;
-    };
-    if !ACTIONS.contains(&action) {
-        host.violation("V008", "C4/0x16", format!("AllocationAction {action}"));
-        return;
-    }
-    if action == *ACTIONS.start() {
-        // `KeepObject`: nothing happens.
-        return;
-    }
-    let freed = {
-        let mut state = lock(&adapter.state);
-        let left = state.channels.checked_sub(1);
-        state.channels = left.unwrap_or(0);
-        left.is_some()
-    };
-    if !freed {
-        host.violation("V147", "E6/0x04", "the driver has no adapter object");
-    }
 }
 
 exports! {
     "GetScatterGatherListEx" => get_scatter_gather_list_ex, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
     "BuildScatterGatherListEx" => build_scatter_gather_list_ex, IrqlRule::Exactly(DISPATCH), "V053", "C4/0x20003";
-    "FreeAdapterObject" => free_adapter_object, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
 }

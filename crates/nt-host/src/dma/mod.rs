@@ -1,6 +1,7 @@
 //! DMA adapters and their table of operations.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use nt_machine::IoDomain;
@@ -11,11 +12,18 @@ use crate::lock;
 
 mod adapter;
 mod buffers;
+mod channels;
 mod contexts;
+mod copies;
 mod device;
+mod domains;
 mod info;
+mod list_mdls;
 mod lists;
 mod lists_ex;
+mod mapping;
+mod pieces;
+mod pool;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -24,7 +32,10 @@ mod vectors;
 
 use adapter::Adapter;
 use buffers::Memory;
+pub use device::BeganTransfer;
 pub(crate) use device::report_faults;
+pub use pool::HeldMapRegisters;
+use pool::Pool;
 
 const REMOVE_DEVICE: u8 = 2;
 const STOP_DEVICE: u8 = 4;
@@ -40,8 +51,20 @@ pub struct DmaConfig {
     pub table_size: u32,
     /// An IOMMU stands between the device and memory.
     pub remapping: bool,
-    /// Map registers that the adapter has.
+    /// Map registers that one transfer may use, as `IoGetDmaAdapter` tells the driver at most.
     pub map_registers: u32,
+    /// Map registers that the whole system has: transfers that find too few free wait for others to end.
+    ///
+    /// A test that wants a request to wait takes them away for a while: [`Device::hold_map_registers`](crate::Device::hold_map_registers).
+    pub system_map_registers: u32,
+    /// The processor's caches and the device agree by themselves on what is in memory, as on every PC.
+    ///
+    /// With false, what a driver maps for the device (a scatter/gather list, `MapTransfer`, `MapTransferEx`) is seen by
+    /// the device as it was when it was mapped, and what the device writes is not seen by the processor, until the
+    /// driver flushes: `FlushDmaBuffer` with `ReadOperation` FALSE shows the device what the processor has written since, with TRUE it
+    /// shows the processor what the device has written; `FlushAdapterBuffers(Ex)` and `PutScatterGatherList` do the latter, too.
+    /// Only the bytes that were changed move. Common buffers are coherent always.
+    pub coherent: bool,
 }
 
 impl Default for DmaConfig {
@@ -52,6 +75,8 @@ impl Default for DmaConfig {
             table_size: 0,
             remapping: true,
             map_registers: 1 << 18,
+            system_map_registers: 1 << 24,
+            coherent: true,
         }
     }
 }
@@ -63,7 +88,6 @@ pub(crate) fn exports() -> &'static [Export] {
 }
 
 /// What the DMA half keeps per host.
-#[derive(Default)]
 pub(crate) struct DmaState {
     /// By address; those put stay, so that a use after that is recognised.
     adapters: Mutex<BTreeMap<u64, Arc<Adapter>>>,
@@ -71,12 +95,35 @@ pub(crate) struct DmaState {
     domains: Mutex<BTreeMap<u64, Arc<IoDomain>>>,
     /// PDOs that have seen REMOVE_DEVICE.
     removed: Mutex<BTreeSet<u64>>,
+    /// Domains that devices have joined, by PDO.
+    joined: Mutex<BTreeMap<u64, Arc<IoDomain>>>,
+    /// Domains by the handles that drivers have.
+    domain_handles: Mutex<BTreeMap<u64, Arc<IoDomain>>>,
+    /// Transfers that devices have begun: PDO and logical address.
+    busy: Mutex<Vec<(u64, u64)>>,
+    /// The map registers of all adapters.
+    registers: Pool,
+    numbers: AtomicU64,
 }
 
 impl DmaState {
     /// For a device of that kind.
-    pub(crate) fn new(_config: &DmaConfig) -> Self {
-        Self::default()
+    pub(crate) fn new(config: &DmaConfig) -> Self {
+        Self {
+            adapters: Mutex::default(),
+            domains: Mutex::default(),
+            removed: Mutex::default(),
+            joined: Mutex::default(),
+            domain_handles: Mutex::default(),
+            busy: Mutex::default(),
+            registers: Pool::new(config.system_map_registers),
+            numbers: AtomicU64::new(0),
+        }
+    }
+
+    /// A number that nothing else has.
+    fn next_number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
     fn live(&self) -> Vec<Arc<Adapter>> {
@@ -125,6 +172,14 @@ pub(crate) fn driver_unloaded(host: &Arc<Host>) {
     for adapter in lock(&host.dma.adapters).values() {
         report_outstanding(host, adapter);
     }
+    for request in host.dma.registers.withdraw(|_| true) {
+        host.leak("DMA request", "waiting", request.adapter.stack.to_vec());
+        channels::drop_request(host, request);
+    }
+    for adapter in lock(&host.dma.adapters).values() {
+        let count = std::mem::take(&mut lock(&adapter.state).registers);
+        host.dma.registers.give_back(count);
+    }
     // Kept so far to tell a use after the release, which no code is left for.
     lock(&host.dma.adapters).retain(|_, adapter| !lock(&adapter.state).released);
 }
@@ -144,6 +199,10 @@ fn report_outstanding(host: &Host, adapter: &Adapter) {
             format!("at {at:#x}"),
             list.stack.to_vec(),
         );
+    }
+    for (base, allocation) in &state.allocations {
+        let detail = format!("{} at {base:#x}", allocation.registers);
+        host.leak("map registers", detail, allocation.stack.to_vec());
     }
     for at in state.vectors.keys() {
         host.leak(

@@ -2,8 +2,10 @@
 
 use std::sync::OnceLock;
 
-use super::{adapter, buffers, contexts, info, lists, lists_ex, vectors};
-use crate::call::Stopped;
+use super::{
+    adapter, buffers, channels, contexts, domains, info, list_mdls, lists, lists_ex, mapping,
+    vectors,
+};
 use crate::export::{Export, IrqlRule, table};
 use crate::host::current;
 
@@ -118,14 +120,6 @@ fn names(index: usize, slot: Slot) -> &'static str {
     }
 }
 
-extern "win64" fn not_simulated() -> u64 {
-    let host = current();
-    let name = nt_image::current_routine().map_or("", |routine| routine.name);
-    let stopped: Stopped = host.die(format!("DMA member {name} is not simulated"));
-    drop(host);
-    nt_image::stop(Box::new(stopped))
-}
-
 extern "win64" fn beyond_size() -> u64 {
     let name = nt_image::current_routine().map_or("", |routine| routine.name);
     current().bug_check(
@@ -150,6 +144,10 @@ pub(crate) fn exports() -> Vec<Export> {
         lists_ex::EXPORTS,
         contexts::EXPORTS,
         info::EXPORTS,
+        channels::EXPORTS,
+        mapping::EXPORTS,
+        domains::EXPORTS,
+        list_mdls::EXPORTS,
     ];
     let mut all = modules.concat();
     let trap = |name: &'static str, function: *const ()| {
@@ -162,11 +160,6 @@ pub(crate) fn exports() -> Vec<Export> {
             code,
         }
     };
-    for name in MEMBERS {
-        if !all.iter().any(|export| export.name == name) {
-            all.push(trap(name, not_simulated as *const ()));
-        }
-    }
     for index in 0..slots() {
         all.push(trap(
             names(index, Slot::BeyondSize),
@@ -180,6 +173,15 @@ pub(crate) fn exports() -> Vec<Export> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_member_is_simulated() {
+        let all = exports();
+        let missing = MEMBERS
+            .iter()
+            .filter(|name| !all.iter().any(|export| export.name == **name));
+        assert_eq!(missing.count(), 0);
+    }
 
     #[test]
     fn members_are_as_many_as_the_largest_table_has() {

@@ -1,29 +1,23 @@
-//! One transfer: from the pages of an MDL chain to logical addresses, through bounce pages where needed.
+//! One transfer: pieces of memory made reachable for a device, through pages of their own where needed.
 
 use std::sync::Arc;
 
-use nt_machine::{FrameList, FrameRange, FrameRequest, IoRange, PAGE_SIZE, Permissions, pages_for};
+use nt_machine::{FrameList, FrameRequest, IoDomain, IoRange, Permissions};
 
 use super::adapter::Adapter;
+use super::copies::{Copy, Toward};
+use super::pieces::{self, Piece};
 use crate::host::Host;
-use crate::memory::mdl::{LOCKED, Mdl, NONPAGED, state_of};
 use crate::status::NtStatus;
 
-/// Bytes of a transfer that lie in frames without a gap between.
-#[derive(Clone, Debug)]
-pub(crate) struct Piece {
-    /// The frames.
-    pub(crate) frames: FrameList,
-    /// Offset of the first byte in the first frame.
-    pub(crate) offset: u64,
-    /// Bytes.
-    pub(crate) length: u64,
-}
-
-/// A piece that the device reaches only in a copy.
-struct Bounce {
-    original: Piece,
-    copy: FrameRange,
+/// A fragment of a transfer.
+struct Part {
+    /// The memory.
+    piece: Piece,
+    /// What the device sees instead, if not the memory itself.
+    copy: Option<Copy>,
+    /// Where it was mapped for the device.
+    mapped: Option<u64>,
 }
 
 /// A transfer that is mapped for a device.
@@ -34,140 +28,80 @@ pub(crate) struct Transfer {
     pub(crate) to_device: bool,
     /// Map registers in use.
     pub(crate) registers: u32,
-    mapped: Vec<u64>,
-    bounces: Vec<Bounce>,
+    domain: Arc<IoDomain>,
+    parts: Vec<Part>,
 }
 
-/// The part of a MDL chain that a transfer names, judged.
-pub(crate) fn pieces(
-    host: &Arc<Host>,
-    chain: u64,
-    address: u64,
-    length: u64,
-) -> Result<Vec<Piece>, NtStatus> {
-    let first = Mdl::read(chain);
-    if length == 0 {
-        host.violation("V171", "E6/0x21", "a transfer of zero bytes");
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    let skip = address.wrapping_sub(first.address());
-    if skip >= u64::from(first.count) {
-        let message = format!("{address:#x} is not inside of {}", first.describe());
-        host.violation("V166", "E6/0x1B", message);
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    let (mut at, mut skip, mut left) = (chain, skip, length);
-    let mut pieces = Vec::new();
-    while left > 0 && at != 0 {
-        let mdl = Mdl::read(at);
-        let part = left.min(u64::from(mdl.count) - skip);
-        pieces.push(piece(host, &mdl, skip, part)?);
-        left -= part;
-        skip = 0;
-        at = mdl.next();
-    }
-    if left > 0 {
-        let message = format!("{length} bytes, but the MDL is {left} bytes shorter");
-        host.violation("V174", "E6/0x24", message);
-        return Err(NtStatus::BUFFER_TOO_SMALL);
-    }
-    Ok(pieces)
-}
-
-fn piece(host: &Arc<Host>, mdl: &Mdl, skip: u64, length: u64) -> Result<Piece, NtStatus> {
-    if mdl.flags & (LOCKED | NONPAGED) == 0 {
-        host.violation("V157", "E6/0x0E", format!("{}: not locked", mdl.describe()));
-        return Err(NtStatus::INVALID_PARAMETER);
-    }
-    let start = u64::from(mdl.offset) + skip;
-    let (index, offset) = (start / PAGE_SIZE, start % PAGE_SIZE);
-    let count = pages_for(offset + length);
-    let frames = state_of(host, mdl.at).map(|state| state.frames.slice(index, count));
-    let frames = frames.filter(|frames| frames.pages() == count);
-    // Its pages are no memory of the machine, so no device reaches them.
-    let frames = frames.ok_or(NtStatus::INVALID_PARAMETER)?;
-    Ok(Piece {
-        frames,
-        offset,
-        length,
-    })
-}
-
-/// Map registers that the pieces need: one per page.
-pub(crate) fn registers(pieces: &[Piece]) -> u32 {
-    pieces.iter().map(|piece| piece.frames.pages()).sum::<u64>() as u32
-}
-
-/// Cuts pieces at the ends of physical runs.
-fn split(piece: &Piece) -> Vec<Piece> {
-    let (mut offset, mut left) = (piece.offset, piece.length);
-    let mut parts = Vec::new();
-    for run in piece.frames.runs() {
-        let length = left.min(run.bytes() - offset);
-        parts.push(Piece {
-            frames: run.into(),
-            offset,
-            length,
-        });
-        left -= length;
-        offset = 0;
-    }
-    parts
-}
-
-/// Maps a transfer for the adapter's device.
+/// Maps fragments for the adapter's device.
 pub(crate) fn map(
     host: &Arc<Host>,
     adapter: &Adapter,
-    pieces: &[Piece],
+    fragments: Vec<Piece>,
     to_device: bool,
 ) -> Result<Transfer, NtStatus> {
-    let registers = registers(pieces);
     let mut transfer = Transfer {
         fragments: Vec::new(),
         to_device,
-        registers,
-        mapped: Vec::new(),
-        bounces: Vec::new(),
+        registers: pieces::registers(&fragments),
+        domain: adapter.domain(),
+        parts: Vec::new(),
     };
-    let parts: Vec<Piece> = if adapter.scatter_gather {
-        pieces.iter().flat_map(split).collect()
-    } else {
-        join(pieces)?
-    };
-    for part in parts {
-        if transfer.add(host, adapter, part).is_none() {
-            transfer.unmap(host, adapter);
+    for piece in fragments {
+        if transfer.add(host, adapter, piece).is_none() {
+            transfer.abandon(host);
             return Err(NtStatus::INSUFFICIENT_RESOURCES);
         }
     }
     Ok(transfer)
 }
 
-/// A device without scatter/gather gets one fragment: the pieces have to meet at page boundaries.
-fn join(pieces: &[Piece]) -> Result<Vec<Piece>, NtStatus> {
-    let (Some(first), Some(last)) = (pieces.first(), pieces.len().checked_sub(1)) else {
-        return Err(NtStatus::INVALID_PARAMETER);
-    };
-    let mut whole = Piece {
-        frames: FrameList::default(),
-        offset: first.offset,
-        length: 0,
-    };
-    for (index, piece) in pieces.iter().enumerate() {
-        let starts = index == 0 || piece.offset == 0;
-        let ends = index == last || (piece.offset + piece.length).is_multiple_of(PAGE_SIZE);
-        if !starts || !ends {
-            return Err(NtStatus::INSUFFICIENT_RESOURCES);
-        }
-        piece.frames.runs().for_each(|run| whole.frames.push(run));
-        whole.length += piece.length;
-    }
-    Ok(vec![whole])
-}
-
 impl Transfer {
-    fn add(&mut self, host: &Arc<Host>, adapter: &Adapter, part: Piece) -> Option<()> {
+    fn add(&mut self, host: &Arc<Host>, adapter: &Adapter, piece: Piece) -> Option<()> {
+        let direct = if host.options.dma.coherent {
+            self.map_frames(adapter, &piece.frames)
+        } else {
+            None
+        };
+        if let Some(logical) = direct {
+            self.push(piece, None, Some(logical));
+            return Some(());
+        }
+        if host.options.dma.coherent && self.domain.is_remapping() {
+            return None;
+        }
+        let frames = self.own_frames(host, adapter, &piece)?;
+        // What was out of reach is copied as bounce pages are, whatever the caches do.
+        let reached = self.domain.is_remapping() || {
+            let own = self.map_frames(adapter, &piece.frames);
+            own.is_some()
+        };
+        let mut copy = if reached {
+            Copy::shadow(host, frames, &piece)
+        } else {
+            Copy::bounce(frames)
+        };
+        if copy.is_bounce() && self.to_device {
+            copy.synchronise(host, &piece, Toward::Device);
+        }
+        let Some(logical) = self.map_frames(adapter, &copy.frames) else {
+            host.memory.give_back(&copy.frames);
+            return None;
+        };
+        self.push(piece, Some(copy), Some(logical));
+        Some(())
+    }
+
+    fn push(&mut self, piece: Piece, copy: Option<Copy>, mapped: Option<u64>) {
+        let logical = mapped.unwrap_or(0) + piece.offset;
+        self.fragments.push((logical, piece.length));
+        self.parts.push(Part {
+            piece,
+            copy,
+            mapped,
+        });
+    }
+
+    fn map_frames(&self, adapter: &Adapter, frames: &FrameList) -> Option<u64> {
         // What the device fills it may also read; what it only reads it must not write.
         let permissions = Permissions {
             read: true,
@@ -177,65 +111,105 @@ impl Transfer {
             lowest: 0,
             highest: adapter.highest(),
         };
-        if let Ok(logical) = adapter.domain.map(&part.frames, range, permissions) {
-            self.mapped.push(logical);
-            self.fragments.push((logical + part.offset, part.length));
-            return Some(());
+        self.domain.map(frames, range, permissions).ok()
+    }
+
+    /// Frames of the system's own for a piece: within reach and in one run if there is no IOMMU.
+    fn own_frames(&self, host: &Arc<Host>, adapter: &Adapter, piece: &Piece) -> Option<FrameList> {
+        let anywhere = FrameRequest::anywhere(piece.frames.pages());
+        if self.domain.is_remapping() {
+            return host.memory.frames(&anywhere);
         }
-        if adapter.domain.is_remapping() {
-            return None;
-        }
-        let copy = host.memory.machine.allocate(&FrameRequest {
+        let within_reach = FrameRequest {
             highest: adapter.highest(),
             reserve: true,
-            ..FrameRequest::anywhere(part.frames.pages())
-        })?;
-        if self.to_device {
-            copy_bytes(host, &part, copy, true);
-        }
-        self.fragments
-            .push((copy.address() + part.offset, part.length));
-        self.bounces.push(Bounce {
-            original: part,
-            copy,
-        });
-        Some(())
-    }
-
-    /// Ends the transfer: copies back what the device wrote to bounce pages, and unmaps.
-    pub(crate) fn unmap(self, host: &Arc<Host>, adapter: &Adapter) {
-        for logical in self.mapped {
-            let unmapped = adapter.domain.unmap(logical);
-            debug_assert!(unmapped.is_ok(), "{unmapped:?}");
-        }
-        for bounce in self.bounces {
-            if !self.to_device {
-                copy_bytes(host, &bounce.original, bounce.copy, false);
-            }
-            host.memory.give_back(&bounce.copy.into());
-        }
-    }
-}
-
-/// Copies a piece to its bounce pages, or back.
-fn copy_bytes(host: &Arc<Host>, piece: &Piece, copy: FrameRange, out: bool) {
-    let machine = host.machine();
-    let mut bytes = vec![0; PAGE_SIZE as usize];
-    let (mut offset, mut left) = (piece.offset, piece.length);
-    for (index, frame) in piece.frames.frames().enumerate() {
-        let part = left.min(PAGE_SIZE - offset);
-        let original = frame * PAGE_SIZE + offset;
-        let copied = copy.address() + index as u64 * PAGE_SIZE + offset;
-        let (from, to) = if out {
-            (original, copied)
-        } else {
-            (copied, original)
+            ..anywhere
         };
-        let bytes = &mut bytes[..part as usize];
-        let moved = machine.read_physical(from, bytes);
-        let moved = moved.and_then(|()| machine.write_physical(to, bytes));
-        debug_assert!(moved.is_ok(), "{moved:?}");
-        left -= part;
-        offset = 0;
+        host.memory
+            .machine
+            .allocate(&within_reach)
+            .map(FrameList::from)
+    }
+
+    /// Brings one side up to date, as a flush does that leaves the transfer mapped.
+    pub(crate) fn synchronise(&mut self, host: &Arc<Host>, toward: Toward) {
+        // A device that only reads has written nothing.
+        if self.to_device && toward == Toward::Processor {
+            return;
+        }
+        for part in &mut self.parts {
+            if let Some(copy) = &mut part.copy {
+                copy.synchronise(host, &part.piece, toward);
+            }
+        }
+    }
+
+    /// Takes over once more what the processor wrote while the transfer waited to begin.
+    pub(crate) fn refresh(&mut self, host: &Arc<Host>) {
+        for part in &mut self.parts {
+            if let Some(copy) = &mut part.copy
+                && (self.to_device || !copy.is_bounce())
+            {
+                copy.synchronise(host, &part.piece, Toward::Device);
+            }
+        }
+    }
+
+    /// Ends the transfer: what the device wrote to pages of the system's own comes back.
+    pub(crate) fn unmap(mut self, host: &Arc<Host>) {
+        self.synchronise(host, Toward::Processor);
+        self.abandon(host);
+    }
+
+    /// Ends the transfer, and what the device wrote to pages of the system's own is lost.
+    pub(crate) fn abandon(self, host: &Arc<Host>) {
+        for part in self.parts {
+            if let Some(logical) = part.mapped {
+                let unmapped = self.domain.unmap(logical);
+                debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+            }
+            if let Some(copy) = part.copy {
+                host.memory.give_back(&copy.frames);
+            }
+        }
+    }
+
+    /// Bytes of the transfer.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.fragments.iter().map(|(_, length)| length).sum()
+    }
+
+    /// Whether the device sees one of these frames' bytes through it.
+    pub(crate) fn covers(&self, frames: &FrameList) -> bool {
+        let mut runs = frames.runs();
+        runs.any(|run| {
+            self.parts
+                .iter()
+                .flat_map(|part| part.piece.frames.runs())
+                .any(|own| own.first < run.first + run.count && run.first < own.first + own.count)
+        })
+    }
+
+    /// Whether one of the fragments holds that logical address.
+    pub(crate) fn has_address(&self, address: u64) -> bool {
+        let inside =
+            |&(logical, length): &(u64, u64)| (logical..logical + length).contains(&address);
+        self.fragments.iter().any(inside)
+    }
+
+    /// For each fragment the frames in which the device finds it, if any of them is a bounce page; and offset and length.
+    pub(crate) fn bounced(&self) -> Option<Vec<(FrameList, u64, u64)>> {
+        let is_bounce = |copy: &Copy| copy.is_bounce();
+        self.parts
+            .iter()
+            .any(|part| part.copy.as_ref().is_some_and(is_bounce))
+            .then(|| {
+                let frames = |part: &Part| match &part.copy {
+                    Some(copy) if copy.is_bounce() => copy.frames.clone(),
+                    _ => part.piece.frames.clone(),
+                };
+                let place = |part: &Part| (frames(part), part.piece.offset, part.piece.length);
+                self.parts.iter().map(place).collect()
+            })
     }
 }

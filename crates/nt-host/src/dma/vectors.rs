@@ -244,7 +244,7 @@ fn over_mdl(
         .filter(|frames| frames.pages() != 0)
         .ok_or(invalid)?;
     let logical = adapter
-        .domain
+        .domain()
         .map(&frames, configuration.range, configuration.permissions);
     let logical = logical.map_err(|_| NtStatus::INSUFFICIENT_RESOURCES)?;
     let system: u64 = access::read(address + 24);
@@ -254,6 +254,7 @@ fn over_mdl(
         logical,
         cached,
         memory,
+        mdl: address,
         stack,
     };
     lock(&adapter.state).buffers.insert(system + offset, buffer);

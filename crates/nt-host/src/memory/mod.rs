@@ -19,7 +19,7 @@ use crate::status::NtStatus;
 pub(crate) mod blocks;
 pub(crate) mod contiguous;
 mod locking;
-mod mapping;
+pub(crate) mod mapping;
 pub(crate) mod mdl;
 mod numa;
 mod pages;

@@ -129,7 +129,12 @@ pub fn request(device: u64, irp: u64, number: u32) -> bool {
             member(adapter(device), 320, [0; 9]);
         }
         0x847 => {
-            member(adapter(device), 64, [0; 9]);
+            let block = pool(PAGE);
+            let mdl = IoAllocateMdl(block, PAGE as u32, 0, 0, 0);
+            MmBuildMdlForNonPagedPool(mdl);
+            let mut length = PAGE as u32;
+            let to = (&raw mut length) as u64;
+            member(adapter(device), 64, [mdl, 0x1000, block, to, 1, 0, 0, 0, 0]);
         }
         0x848 => {
             let mdl = MmAllocatePagesForMdlEx(0, u64::MAX, 0, 8 * PAGE, 1, 0);
