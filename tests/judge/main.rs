@@ -15,6 +15,7 @@ mod claims;
 mod clean;
 mod crash;
 mod dma;
+mod dma_map;
 mod host;
 mod irp;
 mod irql;

@@ -27,6 +27,8 @@ pub(crate) mod work {
     pub(crate) const BUFFER_ADDRESS: u32 = 0xC13;
     pub(crate) const FREE_BUFFER: u32 = 0xC14;
     pub(crate) const WAIT_FOR_LOWER: u32 = 0xC15;
+    pub(crate) const MAPPED_PAGE: u32 = 0xC16;
+    pub(crate) const WAITING_CHANNEL: u32 = 0xC17;
     pub(crate) const WAIT: u32 = 0xC20;
     pub(crate) const BUG_CHECK: u32 = 0xC30;
     pub(crate) const RAISE: u32 = 0xC31;

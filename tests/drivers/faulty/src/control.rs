@@ -11,7 +11,7 @@ use wdk_sys::{
 use crate::{
     contiguous, crash,
     device::{Extension, breaks, extension},
-    dma, dma_ex, irp, irql, locks, mdl, object, pnp, pool,
+    dma, dma_ex, dma_map, irp, irql, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
     user,
 };
@@ -144,6 +144,8 @@ const WORK: &[Fault] = &[
     (0xC13, dma::buffer_address),
     (0xC14, dma::free_buffer),
     (0xC15, irp::wait_for_lower),
+    (0xC16, dma_map::mapped_page),
+    (0xC17, dma_map::waiting_channel),
     (WAIT, wait),
     (0xC30, irp::bug_check),
     (0xC31, irp::raise),
@@ -159,6 +161,7 @@ fn run(function: u32, request: &Request) -> Answer {
         user::FAULTS,
         dma::FAULTS,
         dma_ex::FAULTS,
+        dma_map::FAULTS,
         irp::FAULTS,
         object::FAULTS,
         crash::FAULTS,

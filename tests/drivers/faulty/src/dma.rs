@@ -10,7 +10,7 @@ use wdk_sys::{
 
 use crate::{
     control::{Answer, Fault, OK, Request},
-    dma_ex, mdl, pnp, pool,
+    dma_ex, dma_map, mdl, pnp, pool,
     system::{APC, DISPATCH, PAGE, address, at_irql, operation},
 };
 
@@ -151,7 +151,7 @@ pub(crate) fn work(request: &Request) -> Answer {
     });
     free_buffer_and_mdl((mdl, block));
     dma_ex::work(request, adapter);
-    OK
+    dma_map::work(request, adapter)
 }
 
 /// Makes a common buffer, kept in the stash; answers with its logical (variant 0) or physical address (1).

@@ -4,7 +4,7 @@
 //! code (function `0x800` + the rule's number), faults of the life cycle by the value `Fault` in the device's hardware
 //! key. Functions from `0xC00` do the same work without a fault, and must not be reported.
 //!
-//! [`pool`], [`irql`], [`locks`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`dma_ex`], [`irp`], [`object`] and [`lifecycle`] hold the faults; the rest is the
+//! [`pool`], [`irql`], [`locks`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`dma_ex`], [`dma_map`], [`irp`], [`object`] and [`lifecycle`] hold the faults; the rest is the
 //! driver that works.
 
 #![no_std]
@@ -33,6 +33,7 @@ mod crash;
 mod device;
 mod dma;
 mod dma_ex;
+mod dma_map;
 mod guard;
 mod irp;
 mod irql;
