@@ -55,7 +55,11 @@ fn agree_if(request: Pnp, result: Result<(), Status>) -> Completed {
 
 impl Device {
     /// The drivers below have started the device.
+    ///
+    /// A start without a stop before it is a stop too: what is held belongs to the resources that the
+    /// device had until now.
     fn start(&self) -> Result<(), Status> {
+        self.clear_away(&self.files, Phase::Stopped);
         let hardware = Shared::new(Hardware::start(&self.objects)?)?;
         let gate = Rundown::new()?;
         let generation = self
@@ -71,9 +75,8 @@ impl Device {
         self.enter_state(DeviceState::Started);
         let old = {
             let mut state = self.state.lock();
-            state.hardware = Some(hardware);
             state.phase = Phase::Started;
-            state.gate.replace(gate)
+            (state.hardware.replace(hardware), state.gate.replace(gate))
         };
         // Freed when the lock is given back.
         drop(old);

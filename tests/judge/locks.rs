@@ -1,8 +1,11 @@
 //! Locks, waits, regions.
 
-use std::thread;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::stage::{INTERFACE, Stage, caught, caught_in_life, fault, input};
+use crate::stage::{INTERFACE, Stage, caught, caught_in_life, code, fault, input, work};
 
 caught! {
     fast_mutex_taken_twice_is_v075: 75, 0 => "V075";
@@ -47,4 +50,30 @@ fn fast_mutex_released_by_another_thread_is_v079() {
     drop(file);
     let report = stage.end();
     assert!(report.has("V079"), "{report}");
+}
+
+#[test]
+fn suspended_thread_stands_still_when_the_level_lets_apcs_through() {
+    let stage = Stage::new();
+    let calls = |name| stage.host.calls().get(name).copied().unwrap_or(0);
+    let locks = calls("KeAcquireSpinLockRaiseToDpc");
+    // The remove lock, the first spin lock, the second: at that call the level is raised.
+    let suspension = stage.host.suspend_at_call(3);
+    thread::scope(|scope| {
+        let user = scope.spawn(|| stage.send(code(work::LOCKS), 0, 0));
+        let limit = Instant::now() + Duration::from_secs(1);
+        while !suspension.is_stopped() && Instant::now() < limit {
+            thread::yield_now();
+        }
+        assert!(suspension.is_stopped());
+        assert_eq!(calls("KeAcquireSpinLockRaiseToDpc"), locks + 2);
+        assert_eq!(calls("KeReleaseSpinLock"), locks + 2);
+        assert_eq!(calls("ExAcquireFastMutex"), 0);
+        suspension.resume();
+        let result = user.join().expect("it ends").expect("the driver survives");
+        assert!(result.status.is_success(), "{result:?}");
+    });
+    assert_eq!(calls("ExAcquireFastMutex"), 1);
+    let report = stage.end();
+    assert!(report.is_clean(), "{report}");
 }

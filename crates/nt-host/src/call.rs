@@ -11,6 +11,7 @@ use crate::export::Watch;
 use crate::fault::Finding;
 use crate::host::Host;
 use crate::judge::StackFrame;
+use crate::suspension;
 use crate::thread::{self, Level, Mark};
 
 /// The driver was stopped, by a bug check, an exception, or because the system had ended before.
@@ -68,6 +69,9 @@ impl Host {
             Err(trap) => Err(self.trapped(trap)),
         };
         thread::pop_host();
+        if thread::host().is_none() {
+            suspension::left();
+        }
         match result {
             Ok(value) => {
                 thread::pop_context();

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use nt_image::{Import, Observer, Routine};
 
-use crate::thread;
+use crate::{suspension, thread};
 
 /// At which IRQL a routine may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,9 +211,14 @@ impl Observer for Watch {
             );
             host.violation(export.rule, export.code, message);
         }
+        suspension::entered(&host);
     }
 
-    fn leave(&self, _routine: &'static Routine, _result: u64) {}
+    fn leave(&self, _routine: &'static Routine, _result: u64) {
+        if let Some(host) = thread::host() {
+            suspension::deliver(&host);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ use crate::registry::{Registry, RegistryValue};
 use crate::remove_lock::RemoveLocks;
 use crate::security::Captured;
 use crate::status::NtStatus;
+use crate::suspension::Suspensions;
 use crate::sync::event::Waits;
 use crate::sync::lock_registry::Locks;
 use crate::{lock, thread};
@@ -97,6 +98,7 @@ pub struct Host {
     pub(crate) registry: Registry,
     pub(crate) remove_locks: RemoveLocks,
     pub(crate) strings: Strings,
+    pub(crate) suspensions: Suspensions,
     pub(crate) waits: Waits,
 }
 
@@ -218,6 +220,7 @@ impl HostBuilder {
             registry: Registry::default(),
             remove_locks: RemoveLocks::default(),
             strings: Strings::default(),
+            suspensions: Suspensions::default(),
             waits: Waits::default(),
         }))
     }

@@ -57,6 +57,7 @@ mod remove_lock;
 mod runtime;
 mod security;
 mod status;
+mod suspension;
 mod sync;
 #[cfg(test)]
 mod testbed;
@@ -78,6 +79,7 @@ pub use nt_machine::Protection;
 pub use process::{Process, SecureMemoryCacheCallback, Thread};
 pub use registry::RegistryValue;
 pub use status::NtStatus;
+pub use suspension::Suspension;
 pub use trace_logging::{DecodeError, TraceEvent, TraceField, TraceValue};
 
 /// Addresses below are a process's own; what the kernel hands out lies above.

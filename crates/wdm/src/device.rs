@@ -122,9 +122,11 @@ impl Attachment {
 /// The device was made by [`create`] with this `D`, and nobody uses its state.
 unsafe fn forget<D>(function: NonNull<DEVICE_OBJECT>) {
     // SAFETY: made by `create`, as the caller says.
-    let mut extension = unsafe { Extension::<D>::of(function) };
-    // SAFETY: nobody else uses it.
-    drop(unsafe { extension.as_mut() }.state.take());
+    let extension = unsafe { Extension::<D>::of(function) };
+    // Not through a reference to the extension, which would claim all of it.
+    let place = Extension::state_place(extension);
+    // SAFETY: the state is live, and nobody else uses it, as the caller says.
+    drop(unsafe { place.replace(None) });
 }
 
 impl<D> Extension<D> {
@@ -152,24 +154,60 @@ impl<D> Extension<D> {
         unsafe { &raw mut (*extension.as_ptr()).lower }
     }
 
+    /// Where an extension keeps the driver's state.
+    const fn state_place(extension: NonNull<Self>) -> *mut Option<Shared<D>> {
+        // SAFETY: stays within the extension; nothing is read.
+        unsafe { &raw mut (*extension.as_ptr()).state }
+    }
+}
+
+/// The extension of a device as a request finds it. It is read through raw pointers: the request
+/// that ends the device's life gives the extension back while others still have this value.
+///
+/// # Invariants
+///
+/// The remove lock is held, or this value is not used any more: until then the device is whole, and
+/// its extension only read.
+pub(crate) struct Whole<D>(NonNull<Extension<D>>);
+
+impl<D> Clone for Whole<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for Whole<D> {}
+
+impl<D> Whole<D> {
+    /// # Safety
+    ///
+    /// The invariant holds, for as long as the result is used.
+    pub(crate) const unsafe fn new(extension: NonNull<Extension<D>>) -> Self {
+        Self(extension)
+    }
+
     /// The device below. IRQL: any.
-    pub(crate) const fn lower_device(&self) -> *mut DEVICE_OBJECT {
-        self.lower
+    pub(crate) const fn lower_device(self) -> *mut DEVICE_OBJECT {
+        // SAFETY: whole, by the invariant.
+        unsafe { Extension::lower_place(self.0).read() }
     }
 
     /// The device as Plug and Play sees it.
-    pub(crate) fn attachment(&self) -> Attachment {
+    pub(crate) fn attachment(self) -> Attachment {
+        // SAFETY: whole, by the invariant.
+        let function = unsafe { (&raw const (*self.0.as_ptr()).function).read() };
         // INVARIANT: requests come only when the device is attached.
         Attachment {
-            lower: self.lower,
-            function: self.function,
+            lower: self.lower_device(),
+            function,
             forget: forget::<D>,
         }
     }
 
-    /// The driver's state for the device.
-    pub(crate) const fn state(&self) -> Option<&Shared<D>> {
-        self.state.as_ref()
+    /// The driver's state for the device: an owner of its own.
+    pub(crate) fn state(self) -> Option<Shared<D>> {
+        // SAFETY: whole, and only read, by the invariant; the reference ends here.
+        unsafe { &*Extension::state_place(self.0) }.clone()
     }
 }
 
@@ -220,7 +258,7 @@ pub(crate) unsafe fn create<D>(
     match result {
         Ok((lower, state)) => {
             // SAFETY: until the flag below is cleared, no request comes.
-            unsafe { (*extension.as_ptr()).state = Some(state) };
+            unsafe { Extension::state_place(extension).write(Some(state)) };
             inherit_flags(function, lower);
             Ok(())
         }

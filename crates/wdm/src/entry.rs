@@ -16,7 +16,8 @@ use wdk_sys::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, HANDLE, IRP, NTSTATUS};
 
 use crate::{
     control::Control,
-    device::{self, Extension, Objects},
+    critical_region::CriticalRegion,
+    device::{self, Extension, Objects, Whole},
     direct::Transfer,
     file::FileObject,
     irp::{Completed, Irp},
@@ -228,7 +229,7 @@ pub unsafe fn load<D: Driver>(driver: *mut DRIVER_OBJECT) -> NTSTATUS {
     // SAFETY: as above.
     unsafe { layout::DRIVER_UNLOAD.set(driver, Some(unload::<D>)) };
     // SAFETY: as above.
-    unsafe { layout::DRIVER_MAJOR_FUNCTIONS.set(driver, [Some(dispatch::<D>); 28]) };
+    unsafe { layout::DRIVER_MAJOR_FUNCTIONS.set(driver, routines::<D>()) };
     Status::SUCCESS.0
 }
 
@@ -272,6 +273,37 @@ unsafe extern "C" fn add_device<D: Driver>(
     made.map_or_else(|status| status.0, |()| Status::SUCCESS.0)
 }
 
+/// Which routine is called for each kind of request.
+fn routines<D: Driver>() -> [Option<layout::Dispatch>; 28] {
+    let [pnp, power] = [PNP, POWER].map(usize::from);
+    core::array::from_fn(|kind| {
+        let routine: layout::Dispatch = if kind == pnp || kind == power {
+            // Sent by threads of the system, which nobody suspends; power also at raised IRQL.
+            dispatch::<D>
+        } else {
+            dispatch_for_program::<D>
+        };
+        Some(routine)
+    })
+}
+
+/// For requests that come in threads of programs: as long as one holds the device, the program
+/// cannot suspend it. Nothing in here waits for a normal kernel APC. Of these requests a driver below
+/// sees those for system control alone, as it sees them from a file system, which calls it in a
+/// critical region too.
+///
+/// # Safety
+///
+/// As [`dispatch`]. IRQL: at most `APC_LEVEL`.
+unsafe extern "C" fn dispatch_for_program<D: Driver>(
+    device: *mut DEVICE_OBJECT,
+    irp: *mut IRP,
+) -> NTSTATUS {
+    let _region = CriticalRegion::enter();
+    // SAFETY: as the caller says.
+    unsafe { dispatch::<D>(device, irp) }
+}
+
 /// # Safety
 ///
 /// Called by the system, with a device that `add_device` made and a request for it.
@@ -288,7 +320,7 @@ unsafe extern "C" fn dispatch<D: Driver>(device: *mut DEVICE_OBJECT, irp: *mut I
     let held = unsafe { Held::acquire(lock, irp.as_ptr().cast()) };
     let (held, extension) = match held {
         // SAFETY: while the lock is held the device is whole, and its extension only read.
-        Ok(held) => (Some(held), Some(unsafe { extension.as_ref() })),
+        Ok(held) => (Some(held), Some(unsafe { Whole::new(extension) })),
         Err(_) => (None, None),
     };
     // SAFETY: the system has just given it to us.
@@ -297,7 +329,7 @@ unsafe extern "C" fn dispatch<D: Driver>(device: *mut DEVICE_OBJECT, irp: *mut I
 }
 
 /// Finds the one who answers a request. Without an extension the device is going.
-fn route<D: Driver>(driver: &D, extension: Option<&Extension<D::Device>>, irp: Irp) -> Completed {
+fn route<D: Driver>(driver: &D, extension: Option<Whole<D::Device>>, irp: Irp) -> Completed {
     let major = irp.parameter(&layout::STACK_MAJOR);
     let file = irp.file();
     match (major, extension) {
@@ -330,7 +362,7 @@ fn route<D: Driver>(driver: &D, extension: Option<&Extension<D::Device>>, irp: I
             irp.complete(result.map(|()| 0))
         }
         // The end of a removal drops the extension's owner of the state, so here is another one.
-        (PNP, Some(extension)) => match extension.state().cloned() {
+        (PNP, Some(extension)) => match extension.state() {
             Some(device) => driver.pnp(&device, Pnp::new(irp, extension.attachment())),
             None => irp.complete(Err(Status::DELETE_PENDING)),
         },
@@ -349,7 +381,7 @@ fn state_of<D: Driver>(file: NonNull<FILE_OBJECT>) -> Option<Shared<D::File>> {
 
 fn create<D: Driver>(
     driver: &D,
-    extension: &Extension<D::Device>,
+    extension: Whole<D::Device>,
     file: Option<NonNull<FILE_OBJECT>>,
 ) -> Result<(), Status> {
     let file = file.ok_or(Status::INVALID_PARAMETER)?;
@@ -359,6 +391,6 @@ fn create<D: Driver>(
         return Err(Status::OBJECT_NAME_INVALID);
     }
     let device = extension.state().ok_or(Status::DELETE_PENDING)?;
-    file.attach(driver.create(device)?);
+    file.attach(driver.create(&device)?);
     Ok(())
 }

@@ -33,6 +33,7 @@ pub mod clock;
 pub mod contiguous;
 pub mod control;
 pub mod crash_dump;
+mod critical_region;
 pub mod device;
 pub mod direct;
 pub mod dma;

@@ -9,14 +9,12 @@
 
 use core::{
     cell::UnsafeCell,
-    marker::PhantomData,
     ops::{Deref, DerefMut},
 };
 
-use wdk_sys::ntddk::{
-    ExAcquirePushLockExclusiveEx, ExReleasePushLockExclusiveEx, KeEnterCriticalRegion,
-    KeLeaveCriticalRegion,
-};
+use wdk_sys::ntddk::{ExAcquirePushLockExclusiveEx, ExReleasePushLockExclusiveEx};
+
+use crate::critical_region::CriticalRegion;
 
 /// A value that one thread at a time may use. IRQL: at most `APC_LEVEL`.
 pub struct Mutex<T> {
@@ -40,13 +38,12 @@ impl<T> Mutex<T> {
 
     /// Waits for the value. A thread that holds it already waits for ever.
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        // SAFETY: left again when the guard is dropped, in the same thread.
-        unsafe { KeEnterCriticalRegion() };
+        let region = CriticalRegion::enter();
         // SAFETY: zero is a push lock that nobody holds, and the word is used for nothing else.
         unsafe { ExAcquirePushLockExclusiveEx(self.lock.get().cast(), 0) };
         MutexGuard {
             mutex: self,
-            same_thread: PhantomData,
+            region,
         }
     }
 }
@@ -54,8 +51,8 @@ impl<T> Mutex<T> {
 /// The right to use the value of a mutex, until dropped.
 pub struct MutexGuard<'a, T> {
     mutex: &'a Mutex<T>,
-    /// A critical region belongs to the thread that entered it.
-    same_thread: PhantomData<*mut ()>,
+    #[expect(dead_code, reason = "left when the lock has been given back")]
+    region: CriticalRegion,
 }
 
 impl<T> Deref for MutexGuard<'_, T> {
@@ -78,7 +75,5 @@ impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: the guard means that the lock is held, by this thread.
         unsafe { ExReleasePushLockExclusiveEx(self.mutex.lock.get().cast(), 0) };
-        // SAFETY: entered when the guard was made.
-        unsafe { KeLeaveCriticalRegion() };
     }
 }

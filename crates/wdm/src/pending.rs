@@ -23,8 +23,10 @@ use core::{
 use wdk_sys::{DEVICE_OBJECT, IRP};
 
 use crate::{
+    critical_region::CriticalRegion,
     fifo::Fifo,
     irp::Completed,
+    irql,
     layout::{self, Cancel},
     list::Node,
     pool::{Owned, Shared},
@@ -290,8 +292,14 @@ unsafe extern "C" fn cancel<R: Request, T: Send + 'static>(
     let irql = unsafe { layout::IRP_CANCEL_IRQL.get(irp) };
     // SAFETY: as above.
     let context = unsafe { layout::IRP_DRIVER_CONTEXT.get(irp) };
-    // SAFETY: held, at this level before, as the system says.
-    unsafe { IoReleaseCancelSpinLock(irql) };
+    // A request holds the device. Between the lock and the region no program can suspend the thread
+    // either, because the level blocks APCs.
+    let between = irql.max(irql::APC_LEVEL);
+    // SAFETY: held, and no lower level than before, as the system says.
+    unsafe { IoReleaseCancelSpinLock(between) };
+    let _region = (between == irql::APC_LEVEL).then(CriticalRegion::enter);
+    // SAFETY: the level at which the system was.
+    unsafe { irql::lower(irql) };
     let Some(context) = NonNull::new(context) else {
         return;
     };

@@ -316,7 +316,9 @@ impl Pending {
         if self.refused.is_some() {
             return Ok(false);
         }
-        cancel::cancel(&self.host, &self.request).map_err(HostError::from)
+        let cancelled =
+            thread::in_process(&self.process, || cancel::cancel(&self.host, &self.request));
+        cancelled.map_err(HostError::from)
     }
 
     /// Waits for its end.
