@@ -61,8 +61,8 @@ impl File {
     pub(crate) fn new(device: &Shared<Device>) -> Result<Self, Status> {
         let _using = device.enter().map_err(|error| device.fail(error))?;
         let process = Shared::new(Process::current()?)?;
-        let tables = Tables::new(&process)?;
-        let secured = SecuredRanges::new(&process)?;
+        let tables = Tables::new()?;
+        let secured = SecuredRanges::new()?;
         Ok(Self {
             device: device.clone(),
             process,

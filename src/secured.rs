@@ -5,10 +5,7 @@
 
 use sanproxy_abi::{Error, wire::Handle};
 use sanproxy_registry::{Chunk, HandleTable};
-use wdm::{
-    mutex::Mutex, pool::Owned, process::Process, salt::salt, secured_range::SecuredRange,
-    status::NoMemory,
-};
+use wdm::{mutex::Mutex, pool::Owned, secured_range::SecuredRange, status::Status};
 
 use crate::{
     device::{Debt, Listed},
@@ -38,10 +35,10 @@ pub(crate) struct SecuredRanges(Mutex<Table>);
 
 impl SecuredRanges {
     /// None yet.
-    pub(crate) fn new(process: &Process) -> Result<Self, NoMemory> {
+    pub(crate) fn new() -> Result<Self, Status> {
         Ok(Self(Mutex::new(Table {
             closed: false,
-            ranges: handle_table(salt(process))?,
+            ranges: handle_table()?,
         })))
     }
 

@@ -75,12 +75,13 @@ fn panicking_driver_imports_the_bug_check() {
 }
 
 #[test]
-fn sanproxy_imports_from_the_kernel_alone() {
+fn sanproxy_imports_from_the_kernel_and_its_random_number_generator_alone() {
     let modules: BTreeSet<String> = imports(&image::read(TestImage::Sanproxy))
         .into_iter()
         .map(|(module, _)| module)
         .collect();
-    assert_eq!(modules, BTreeSet::from(["ntoskrnl.exe".to_string()]));
+    let expected = ["cng.sys", "ntoskrnl.exe"].map(str::to_string);
+    assert_eq!(modules, BTreeSet::from(expected));
 }
 
 #[test]

@@ -13,8 +13,8 @@ use sanproxy_registry::{Chunk, IntervalMap};
 use wdm::{
     mutex::Mutex,
     pool::{Owned, Shared},
-    salt::salt,
-    status::NoMemory,
+    secret::seed,
+    status::Status,
 };
 
 /// What is told of a registration; its number is filled in when it is listed.
@@ -58,11 +58,10 @@ pub(crate) struct Listed {
 
 impl Listings {
     /// An empty list.
-    pub(super) fn new() -> Result<Self, NoMemory> {
-        let last = AtomicU64::new(0);
-        let map = Owned::new(IntervalMap::new(salt(&last)))?;
+    pub(super) fn new() -> Result<Self, Status> {
+        let map = Owned::new(IntervalMap::new(seed()?))?;
         Ok(Self {
-            last,
+            last: AtomicU64::new(0),
             map: Mutex::new(map),
         })
     }

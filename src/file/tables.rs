@@ -7,9 +7,8 @@ use sanproxy_registry::{HandleTable, IntervalMap};
 use wdm::{
     crash_dump::Marked,
     pool::{Owned, Shared},
-    process::Process,
-    salt::salt,
-    status::NoMemory,
+    secret::{secret, seed},
+    status::Status,
 };
 
 use crate::{
@@ -73,17 +72,17 @@ pub(super) enum Freed {
 }
 
 #[inline(never)]
-pub(crate) fn handle_table<T>(salt: u64) -> Result<Owned<HandleTable<T>>, NoMemory> {
-    Owned::new(HandleTable::new(salt))
+pub(crate) fn handle_table<T>() -> Result<Owned<HandleTable<T>>, Status> {
+    Ok(Owned::new(HandleTable::new(secret()?))?)
 }
 
 impl Tables {
-    pub(super) fn new(process: &Process) -> Result<Self, NoMemory> {
+    pub(super) fn new() -> Result<Self, Status> {
         Ok(Self {
             closed: false,
-            entries: handle_table(salt(process))?,
-            bonds: handle_table(salt(process))?,
-            addresses: Owned::new(IntervalMap::new(salt(process)))?,
+            entries: handle_table()?,
+            bonds: handle_table()?,
+            addresses: Owned::new(IntervalMap::new(seed()?))?,
             page: None,
         })
     }

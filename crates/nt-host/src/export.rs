@@ -101,6 +101,7 @@ fn all() -> Vec<&'static [Export]> {
         crate::object::EXPORTS,
         crate::process::attach::EXPORTS,
         crate::process::notify::EXPORTS,
+        crate::random::EXPORTS,
         crate::registry::EXPORTS,
         crate::remove_lock::EXPORTS,
         crate::runtime::EXPORTS,
@@ -163,11 +164,17 @@ impl Table {
     }
 }
 
-/// Whether a module of that name exports the kernel's routines.
-fn is_kernel_module(module: &str) -> bool {
-    ["ntoskrnl.exe", "hal.dll"]
+/// Whether a module of that name exports the kernel's routines, or the random numbers.
+fn is_exported_by(module: &str, name: &str) -> bool {
+    let is = |other: &str| module.eq_ignore_ascii_case(other);
+    let is_random = crate::random::EXPORTS
         .iter()
-        .any(|name| module.eq_ignore_ascii_case(name))
+        .any(|export| export.name == name);
+    if is_random {
+        is(crate::random::MODULE)
+    } else {
+        is("ntoskrnl.exe") || is("hal.dll")
+    }
 }
 
 /// Binds an import of a driver image; `None` for what the host does not export.
@@ -176,7 +183,7 @@ pub(crate) fn resolve(
     name: &str,
     data: &dyn Fn(&str) -> Option<NonNull<u8>>,
 ) -> Option<Import> {
-    if !is_kernel_module(module) {
+    if !is_exported_by(module, name) {
         return None;
     }
     table()

@@ -30,6 +30,7 @@ use crate::memory::MemoryState;
 use crate::object::Objects;
 use crate::process::notify::NotifyRoutines;
 use crate::process::{ProcessObject, Processes};
+use crate::random::Generator;
 use crate::registry::{Registry, RegistryValue};
 use crate::remove_lock::RemoveLocks;
 use crate::security::Captured;
@@ -95,6 +96,7 @@ pub struct Host {
     pub(crate) nodes: Nodes,
     pub(crate) notify: NotifyRoutines,
     pub(crate) objects: Objects,
+    pub(crate) random: Generator,
     pub(crate) registry: Registry,
     pub(crate) remove_locks: RemoveLocks,
     pub(crate) strings: Strings,
@@ -217,6 +219,7 @@ impl HostBuilder {
             nodes: Nodes::default(),
             notify: NotifyRoutines::default(),
             objects: Objects::default(),
+            random: Generator::default(),
             registry: Registry::default(),
             remove_locks: RemoveLocks::default(),
             strings: Strings::default(),

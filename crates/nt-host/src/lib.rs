@@ -52,6 +52,7 @@ pub mod layout;
 pub mod memory;
 mod object;
 mod process;
+mod random;
 mod registry;
 mod remove_lock;
 mod runtime;

@@ -6,7 +6,7 @@
 //! down. Every operation is a loop and asks for no memory; a range goes from one tree to another
 //! without leaving its place.
 
-use crate::handle::mix;
+use crate::interval::mix;
 use crate::slab::{Chunk, Growth, Key, Slab};
 
 /// Addresses from the first to the last, inclusive.

@@ -1,12 +1,15 @@
 //! The handle table: names for registrations that mean nothing to any other table.
 //!
-//! A handle is a place and its generation, 32 bits each, put through a keyed permutation of the
-//! 64-bit numbers. The key is the table's own, so a handle of another table, a guessed one and a
-//! stale one all decode to a place whose generation does not match.
+//! A handle is a place and its generation, 32 bits each, put through a cipher. The key is the table's
+//! own, so a handle of another table, a guessed one and a stale one all decode to a place whose
+//! generation does not match.
 
 use sanproxy_abi::wire::Handle;
 
-use crate::slab::{Chunk, Growth, Key, Slab};
+use crate::{
+    cipher::Permutation,
+    slab::{Chunk, Growth, Key, Slab},
+};
 
 /// What a place of the table holds; only [`Chunk::allocate`] needs to name it.
 pub struct HandleSlot<T>(State<T>);
@@ -38,7 +41,7 @@ impl Reservation {
 /// Registrations by handle, in constant time.
 pub struct HandleTable<T> {
     slab: Slab<HandleSlot<T>>,
-    keys: [u32; 4],
+    order: Permutation,
     live: u32,
     sweep: u32,
 }
@@ -46,14 +49,12 @@ pub struct HandleTable<T> {
 impl<T> HandleTable<T> {
     /// An empty table, without memory yet.
     ///
-    /// `salt` should differ from that of every other table, and not be guessable.
+    /// `key` should differ from that of every other table, and not be guessable.
     #[must_use]
-    pub fn new(salt: u64) -> Self {
-        let (low, high) = halves(mix(salt));
-        let (third, fourth) = halves(mix(salt ^ 0x9E37_79B9_7F4A_7C15));
+    pub fn new(key: u128) -> Self {
         Self {
             slab: Slab::new(),
-            keys: [low, high, third, fourth],
+            order: Permutation::new(key),
             live: 0,
             sweep: 0,
         }
@@ -202,24 +203,15 @@ impl<T> HandleTable<T> {
         matches!(slot, HandleSlot(State::Reserved)).then_some(slot)
     }
 
-    /// Four rounds of a Feistel network: a permutation whatever the round function is.
     fn encode(&self, key: Key) -> Handle {
-        let (mut left, mut right) = (key.generation, key.index);
-        for round in self.keys {
-            (left, right) = (right, left ^ scramble(right ^ round));
-        }
+        let (left, right) = self.order.forward((key.generation, key.index));
         Handle(u64::from(left) << 32 | u64::from(right))
     }
 
     fn decode(&self, handle: Handle) -> Key {
-        let (mut right, mut left) = halves(handle.0);
-        for round in self.keys.iter().rev() {
-            (left, right) = (right ^ scramble(left ^ round), left);
-        }
-        Key {
-            generation: left,
-            index: right,
-        }
+        let half = |number: u64| u32::try_from(number & 0xFFFF_FFFF).unwrap_or(0);
+        let (generation, index) = self.order.back((half(handle.0 >> 32), half(handle.0)));
+        Key { generation, index }
     }
 
     #[cfg(test)]
@@ -227,28 +219,6 @@ impl<T> HandleTable<T> {
         let key = self.decode(handle);
         (key.generation, key.index)
     }
-}
-
-/// The low and the high half.
-fn halves(number: u64) -> (u32, u32) {
-    let half = |number: u64| u32::try_from(number & 0xFFFF_FFFF).unwrap_or(0);
-    (half(number), half(number >> 32))
-}
-
-/// Spreads every bit over all 32 (the finaliser of `MurmurHash3`).
-const fn scramble(mut number: u32) -> u32 {
-    number ^= number >> 16;
-    number = number.wrapping_mul(0x85EB_CA6B);
-    number ^= number >> 13;
-    number = number.wrapping_mul(0xC2B2_AE35);
-    number ^ (number >> 16)
-}
-
-/// Spreads every bit over all 64 (the finaliser of `SplitMix64`).
-pub(crate) const fn mix(mut number: u64) -> u64 {
-    number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    number ^ (number >> 31)
 }
 
 #[cfg(test)]
@@ -269,8 +239,8 @@ mod tests {
         let mut table = HandleTable::<()>::new(42);
         let chunk = Chunk::allocate(table.growth().unwrap()).unwrap();
         assert!(table.add(chunk).is_ok());
-        // With these round keys zero decodes to the first place in generation zero.
-        table.keys = [0; 4];
+        // In this order zero decodes to the first place in generation zero.
+        table.order = Permutation::identity();
         assert_eq!(table.decoded(Handle(0)), (0, 0));
         table.slab.set_generation(0, 0);
         let reservation = table.reserve().unwrap();

@@ -5,7 +5,6 @@
 //! below it, so one that holds an address is found without looking at those that do not. Every
 //! operation is a loop, so the stack it takes is the same for one range and for a million.
 
-use crate::handle::mix;
 use crate::slab::{Chunk, Growth, Slab};
 
 /// A range in the tree; only [`Chunk::allocate`] needs to name it.
@@ -324,4 +323,11 @@ impl<V: Copy + Ord> IntervalMap<V> {
             }
         }
     }
+}
+
+/// Spreads every bit over all 64 (the finaliser of `SplitMix64`).
+pub(crate) const fn mix(mut number: u64) -> u64 {
+    number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    number ^ (number >> 31)
 }

@@ -18,6 +18,7 @@ extern crate alloc;
 
 use alloc::vec::Vec;
 
+mod cipher;
 mod forest;
 mod handle;
 mod interval;

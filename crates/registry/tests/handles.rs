@@ -187,9 +187,9 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #[test]
     fn table_is_a_map_that_never_gives_a_handle_twice(
-        salt: u64, steps in prop::collection::vec(step(), 0..400),
+        key: u128, steps in prop::collection::vec(step(), 0..400),
     ) {
-        let mut table = HandleTable::new(salt);
+        let mut table = HandleTable::new(key);
         let mut model: HashMap<u64, u16> = HashMap::new();
         let mut ever: Vec<u64> = Vec::new();
         for step in steps {

@@ -4,7 +4,7 @@
 //! would link, and then not load. A name is offered if either
 //! - MinGW's import library (made from Windows 7) has it *and* the kernel headers name it: Windows does not take back a
 //!   routine that it documents for drivers, while undocumented exports come and go; or
-//! - it is in one of the two lists below.
+//! - it is in one of the lists below.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -55,6 +55,9 @@ const ADDED_AFTER_WINDOWS_7: [(&str, &str); 11] = [
     ),
 ];
 
+/// Exported by cng.sys, which the system starts at boot, since Windows Vista. MinGW has no import library for it.
+const CNG: [&str; 1] = ["BCryptGenRandom"];
+
 /// The one exception: `wdk-alloc` cannot be built without it, and thereby sets the oldest Windows that a driver with its
 /// allocator loads on (10, version 2004).
 pub const LATER_THAN_1809: [&str; 1] = ["ExAllocatePool2"];
@@ -74,6 +77,12 @@ pub struct Export {
 ///
 /// MinGW's import library or headers cannot be read.
 pub fn exports_of(sources: &Sources, module: &str) -> Result<BTreeSet<Export>, KitError> {
+    if module == "cng.sys" {
+        return Ok(BTreeSet::from(CNG.map(|name| Export {
+            name: name.to_string(),
+            data: false,
+        })));
+    }
     let stem = module.split('.').next().unwrap_or(module);
     let known = symbols(&sources.lib.join(format!("lib{stem}.a")))?;
     let mut named = BTreeSet::new();
@@ -112,6 +121,7 @@ pub(crate) fn lay_out(
     for (library, module) in [
         ("ntoskrnl.lib", "ntoskrnl.exe"),
         ("hal.lib", "hal.dll"),
+        ("cng.lib", "cng.sys"),
         ("wmilib.lib", "wmilib.sys"),
     ] {
         let path = folder.join(library);

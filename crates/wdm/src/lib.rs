@@ -59,7 +59,7 @@ pub mod process;
 pub mod registry_value;
 pub mod remove_lock;
 pub mod rundown;
-pub mod salt;
+pub mod secret;
 pub mod secured_range;
 mod spin_lock;
 pub mod status;
