@@ -8,11 +8,11 @@ use std::{
 };
 
 use clap::Parser;
-use nt_host::RegistryValue;
+use nt_host::{Process, RegistryValue};
 use sanctl::{
     Exit, Failure, Screen,
     arguments::Arguments,
-    system::{DeviceState, Outcome, ProgramOutput, Setting as Parameter, System},
+    system::{DeviceState, Outcome, Pages, ProgramOutput, Setting as Parameter, System},
 };
 use sanproxy_abi::PARAMETERS;
 use sanproxy_provider::SystemError;
@@ -53,7 +53,11 @@ pub(crate) struct Computer {
     pub(crate) settings: RefCell<BTreeMap<String, Parameter>>,
     pub(crate) verifier: Cell<Verifier>,
     clock: Cell<Duration>,
+    meanwhile: RefCell<Option<Meanwhile>>,
 }
+
+/// What happens to the machine while a command waits.
+type Meanwhile = Box<dyn FnOnce(&Stage)>;
 
 impl Computer {
     /// Without the driver.
@@ -70,6 +74,7 @@ impl Computer {
             settings: RefCell::default(),
             verifier: Cell::new(Verifier::Off),
             clock: Cell::new(Duration::ZERO),
+            meanwhile: RefCell::new(None),
         }
     }
 
@@ -109,6 +114,11 @@ impl Computer {
             let report = stage.finish().expect("the driver unloads");
             assert!(report.is_clean(), "{report}");
         }
+    }
+
+    /// Lets something happen as soon as a command waits.
+    pub(crate) fn meanwhile(&self, happening: impl FnOnce(&Stage) + 'static) {
+        self.meanwhile.replace(Some(Box::new(happening)));
     }
 
     /// Whether the device is there.
@@ -173,14 +183,55 @@ impl Computer {
     }
 }
 
+/// Memory of a process in the host.
+pub(crate) struct HostPages {
+    process: Process,
+    start: u64,
+    length: u64,
+}
+
+impl Pages for HostPages {
+    fn start(&self) -> u64 {
+        self.start
+    }
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn free(self) -> Result<(), (Self, SystemError)> {
+        match self.process.free(self.start) {
+            Ok(()) => Ok(()),
+            // The Win32 error of a status that forbids it.
+            Err(status) => {
+                let error = SystemError::new("cannot free the memory", 87, format!("{status:?}"));
+                Err((self, error))
+            }
+        }
+    }
+}
+
 impl System for Computer {
     type Channel = HostChannel;
+    type Pages = HostPages;
 
     fn open(&self) -> Outcome<Option<HostChannel>> {
         self.step("open")?;
         let stage = self.stage.borrow();
         let opened = stage.as_ref().and_then(|stage| stage.open().ok());
         Ok(opened.map(|(process, file)| HostChannel::new(process, file)))
+    }
+
+    fn allocate(&self, channel: &HostChannel, length: u64) -> Outcome<HostPages> {
+        self.step("allocate")?;
+        let length = length.next_multiple_of(4096);
+        let process = channel.process().clone();
+        let start = process.allocate(usize::try_from(length).expect("64 bits"));
+        Ok(HostPages {
+            start: start.expect("memory"),
+            process,
+            length,
+        })
     }
 
     fn is_administrator(&self) -> Outcome<bool> {
@@ -314,6 +365,10 @@ impl System for Computer {
     }
 
     fn sleep(&self, duration: Duration) {
+        let happening = self.meanwhile.take();
+        if let (Some(happening), Some(stage)) = (happening, self.stage.borrow().as_ref()) {
+            happening(stage);
+        }
         self.clock.set(self.clock.get() + duration);
     }
 }

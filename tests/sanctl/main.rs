@@ -6,6 +6,7 @@
 mod commands;
 mod computer;
 mod installation;
+mod own_memory;
 mod sessions;
 mod settings;
 mod verification;

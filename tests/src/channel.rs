@@ -19,6 +19,12 @@ impl HostChannel {
         Self { process, file }
     }
 
+    /// The process.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// The file.
     #[must_use]
     pub fn file(&self) -> &File {

@@ -5,20 +5,23 @@
 
 use std::collections::BTreeMap;
 
-use sanproxy_abi::ControlCode;
 use sanproxy_abi::wire::{
     Handle, Message, QueryRegistrationInput, QueryRegistrationOutput, RegisterOutput, ReleaseInput,
 };
+use sanproxy_abi::{ControlCode, Kind};
 
 struct Mapping {
     end: u64,
     handle: Handle,
 }
 
-/// The mapped ranges of one open file, by their start.
+/// The mapped ranges of one open file.
 #[derive(Default)]
 pub(crate) struct Mappings {
+    /// What the driver has mapped, by its start.
     ranges: BTreeMap<u64, Mapping>,
+    /// Registered memory of the process's own: start and handle, with the end. They may overlap.
+    own: BTreeMap<(u64, u64), u64>,
 }
 
 impl Mappings {
@@ -29,6 +32,8 @@ impl Mappings {
         {
             self.ranges
                 .retain(|_, mapping| mapping.handle != release.handle);
+            self.own
+                .retain(|(_, handle), _| *handle != release.handle.0);
         }
     }
 
@@ -42,9 +47,16 @@ impl Mappings {
         {
             self.insert(reply.handle, reply.user_address.0, reply.length.0);
         }
+        if code == Some(ControlCode::RegisterUserBuffer)
+            && let Ok(reply) = RegisterOutput::parse(output)
+            && let Some(end) = reply.user_address.0.checked_add(reply.length.0)
+        {
+            self.own.insert((reply.user_address.0, reply.handle.0), end);
+        }
         if code == Some(ControlCode::QueryRegistration)
             && let Ok(query) = QueryRegistrationInput::parse(input)
             && let Ok(reply) = QueryRegistrationOutput::parse(output)
+            && Kind::from_value(reply.kind.0) != Some(Kind::UserBuffer)
         {
             for piece in reply.pieces {
                 self.insert(query.handle, piece.user_address.0, piece.length.0);
@@ -52,13 +64,16 @@ impl Mappings {
         }
     }
 
-    /// Whether all of a range is mapped, and by one piece.
+    /// Whether all of a range is in one mapped piece, or in one registration of memory of the
+    /// process's own.
     pub(crate) fn contain(&self, address: u64, length: usize) -> bool {
         let end = u64::try_from(length)
             .ok()
             .and_then(|length| address.checked_add(length));
         let mapping = self.ranges.range(..=address).next_back();
-        matches!((mapping, end), (Some((_, mapping)), Some(end)) if end <= mapping.end)
+        let Some(end) = end else { return false };
+        let mut own = self.own.range(..=(address, u64::MAX)).rev();
+        mapping.is_some_and(|(_, mapping)| end <= mapping.end) || own.any(|(_, last)| end <= *last)
     }
 
     fn insert(&mut self, handle: Handle, address: u64, length: u64) {
@@ -119,6 +134,30 @@ mod tests {
         assert!(mappings.contain(0x10000, 1));
         release(&mut mappings, 7);
         assert!(!mappings.contain(0x10000, 1));
+    }
+
+    #[test]
+    fn memory_of_the_process_is_known_while_it_is_registered_even_where_ranges_overlap() {
+        let mut mappings = Mappings::default();
+        for (handle, address, length) in [(1, 0x10001, 0x100), (2, 0x10001, 0x10), (3, 0x10050, 8)]
+        {
+            let reply = RegisterOutput {
+                header: Header::of::<RegisterOutput>(),
+                handle: Handle(handle),
+                length: ByteCount(length),
+                user_address: UserAddress(address),
+                pieces: PieceIndex(3),
+                ..RegisterOutput::new_zeroed()
+            };
+            let code = ControlCode::RegisterUserBuffer.value();
+            mappings.after(code, &[], reply.as_bytes());
+        }
+        assert!(mappings.contain(0x10060, 0xA1) && !mappings.contain(0x10060, 0xA2));
+        assert!(!mappings.contain(0x10000, 1));
+        release(&mut mappings, 1);
+        assert!(mappings.contain(0x10051, 7) && !mappings.contain(0x10058, 1));
+        release(&mut mappings, 3);
+        assert!(mappings.contain(0x10001, 0x10) && !mappings.contain(0x10050, 1));
     }
 
     #[test]

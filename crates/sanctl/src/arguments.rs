@@ -107,6 +107,10 @@ Examples:
   sanctl session                     type commands; `help` lists them
   sanctl session script.txt          commands of a file, one a line, # begins a comment
   sanctl session -c \"register 64K --map\" -c \"write 1 0 hello\" -c list
+  sanctl session -c \"allocate 1M\" -c \"buffer 1 --pieces\" -c \"secure 1\" -c \"free 1\"
+                                     memory of its own; secured, it cannot be freed
+  sanctl session -c endpoint -c \"connect 7\" -c \"send hello\" -c receive
+                                     messages, with another session that connects here
 
 A script stops at its first error, with that error's exit code. All registrations of a session
 are released at its end. With --json each command prints one line.")]

@@ -1,9 +1,11 @@
 //! `sanctl stats` and `sanctl watch`: the counters of the device.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
-use sanproxy_provider::Statistics;
+use sanproxy_provider::{Channel, EventKind, Provider, Statistics};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -78,6 +80,20 @@ impl Report for Figures {
     }
 }
 
+/// What an event is called.
+pub(crate) const fn event_name(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Invalidated => "registrations gone",
+        EventKind::DeviceStopped => "device stopped",
+        EventKind::DeviceStarted => "device started",
+        EventKind::DeviceRemoved => "device removed",
+        EventKind::FileQuota => "file near its quota",
+        EventKind::DeviceQuota => "device near its quota",
+        EventKind::Connected => "connected",
+        EventKind::Disconnected => "disconnected",
+    }
+}
+
 /// `sanctl stats`.
 pub(crate) fn stats<S: System>(system: &S, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let provider = open(system)?;
@@ -93,6 +109,8 @@ struct Sample {
     made_per_second: u64,
     released_per_second: u64,
     failed_per_second: u64,
+    /// What has happened to the device since the watch began.
+    events: BTreeMap<&'static str, u64>,
     #[serde(skip)]
     history: String,
     #[serde(skip)]
@@ -100,7 +118,7 @@ struct Sample {
 }
 
 /// The lines of a sample that is drawn anew each time.
-const LIVE_LINES: usize = 5;
+const LIVE_LINES: usize = 6;
 
 impl Report for Sample {
     fn text(&self) -> String {
@@ -119,8 +137,9 @@ impl Report for Sample {
         if !self.live {
             return format!(
                 "{:8.1}s  now {now}  made {made_per_second}/s  released {released_per_second}/s  \
-                 failed {failed_per_second}/s\n",
-                self.seconds
+                 failed {failed_per_second}/s{}\n",
+                self.seconds,
+                told(&self.events, "  ")
             );
         }
         let peak = amount::bytes(figures.peak_bytes);
@@ -129,7 +148,8 @@ impl Report for Sample {
              made            {:>12}  {made_per_second}/s\n\
              released        {:>12}  {released_per_second}/s\n\
              failed          {:>12}  {failed_per_second}/s\n\
-             {FAINT}bytes{FAINT:#}           {}\n",
+             {FAINT}bytes{FAINT:#}           {}\n\
+             {FAINT}events{FAINT:#}          {}\n",
             figures.peak_registrations,
             figures.made,
             figures.released,
@@ -137,9 +157,23 @@ impl Report for Sample {
                 .failures
                 .values()
                 .fold(0, |sum: u64, count| sum.saturating_add(*count)),
-            self.history
+            self.history,
+            told(&self.events, "")
         )
     }
+}
+
+/// Events in a line, each with how often it came.
+fn told(events: &BTreeMap<&'static str, u64>, before: &str) -> String {
+    let each = events.iter().map(|(name, count)| match count {
+        1 => (*name).to_owned(),
+        count => format!("{name} ({count} times)"),
+    });
+    let line = each.collect::<Vec<_>>().join(", ");
+    if line.is_empty() {
+        return line;
+    }
+    format!("{before}{line}")
 }
 
 /// `sanctl watch`.
@@ -153,12 +187,54 @@ pub(crate) fn watch<S: System>(
         return Err(Failure::usage("--every takes at least 10ms"));
     }
     let provider = open(system)?;
+    let events = Mutex::default();
+    thread::scope(|scope| {
+        let listening = scope.spawn(|| listen(&provider, &events));
+        let outcome = show(system, screen, &provider, &events, (every, duration));
+        // It may be on its way to the driver, where it can be cancelled.
+        while !listening.is_finished() {
+            provider.cancel();
+            thread::sleep(Duration::from_millis(1));
+        }
+        outcome
+    })
+}
+
+/// How often each event has come.
+type Counts = Mutex<BTreeMap<&'static str, u64>>;
+
+fn lock(events: &Counts) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+    events.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts events until the wait for them is cancelled, or none can come any more.
+fn listen<C: Channel>(provider: &Provider<C>, counts: &Counts) {
+    while let Ok(events) = provider.wait_event() {
+        let mut counts = lock(counts);
+        for (kind, count) in events.iter() {
+            let sum = counts.entry(event_name(kind)).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+}
+
+/// Shows sample after sample.
+fn show<S: System>(
+    system: &S,
+    screen: &mut Screen<'_>,
+    provider: &Provider<S::Channel>,
+    events: &Counts,
+    (every, duration): (Duration, Option<Duration>),
+) -> Result<(), Failure> {
     let start = system.elapsed();
     let mut before: Option<(Duration, Figures)> = None;
     let mut history = VecDeque::new();
     loop {
         let now = system.elapsed();
-        let figures = Figures::from(&provider.statistics()?);
+        let figures = Figures::from(&provider.statistics().inspect_err(|_| {
+            // What has happened tells why.
+            let _ = screen.say(told(&lock(events), ""));
+        })?);
         history.push_back(figures.live_bytes);
         if history.len() > 60 {
             history.pop_front();
@@ -172,6 +248,7 @@ pub(crate) fn watch<S: System>(
         );
         let sample = Sample {
             history: bars(&history),
+            events: lock(events).clone(),
             live: screen.live,
             ..sample
         };
@@ -209,6 +286,7 @@ fn sample(
         made_per_second: rate(&|figures| figures.made),
         released_per_second: rate(&|figures| figures.released),
         failed_per_second: rate(&failed),
+        events: BTreeMap::new(),
         history: String::new(),
         live: false,
         figures,

@@ -49,6 +49,20 @@ pub struct ProgramOutput {
     pub text: String,
 }
 
+/// Memory of this program's own, in whole pages; freed when it is dropped.
+pub trait Pages: Sized {
+    /// Where it begins.
+    fn start(&self) -> u64;
+    /// How many bytes.
+    fn length(&self) -> u64;
+    /// Frees it.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses; then it is still there.
+    fn free(self) -> Result<(), (Self, SystemError)>;
+}
+
 /// The result of something that the system may refuse.
 pub type Outcome<T> = Result<T, SystemError>;
 
@@ -58,11 +72,15 @@ pub type Outcome<T> = Result<T, SystemError>;
     reason = "each function fails when the system refuses, with the system's error"
 )]
 pub trait System {
-    /// An open file on the device.
-    type Channel: Channel;
+    /// An open file on the device. A thread may wait for it while another one cancels that.
+    type Channel: Channel + Send + Sync;
+    /// Memory of this program's own.
+    type Pages: Pages;
 
     /// Opens the first started device; `None` if there is none.
     fn open(&self) -> Outcome<Option<Self::Channel>>;
+    /// Allocates memory of the program's own that has opened a file: this one.
+    fn allocate(&self, channel: &Self::Channel, length: u64) -> Outcome<Self::Pages>;
     /// Whether this program may change the system.
     fn is_administrator(&self) -> Outcome<bool>;
     /// Whether the system loads test-signed drivers, if it tells.

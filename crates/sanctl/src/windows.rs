@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sanproxy_provider::windows::{self, DeviceChannel};
+use sanproxy_provider::SystemError;
+use sanproxy_provider::windows::{self, DeviceChannel, OwnPages};
 
-use crate::system::{DeviceState, HARDWARE_ID, Outcome, ProgramOutput, SERVICE, Setting, System};
+use crate::system::{
+    DeviceState, HARDWARE_ID, Outcome, Pages, ProgramOutput, SERVICE, Setting, System,
+};
 
 /// The name under which root-enumerated devices are numbered: `ROOT\SANPROXY\0000`.
 const ENUMERATED_AS: &str = "SANPROXY";
@@ -31,11 +34,30 @@ impl Windows {
     }
 }
 
+impl Pages for OwnPages {
+    fn start(&self) -> u64 {
+        Self::start(self)
+    }
+
+    fn length(&self) -> u64 {
+        Self::length(self)
+    }
+
+    fn free(self) -> Result<(), (Self, SystemError)> {
+        Self::free(self)
+    }
+}
+
 impl System for Windows {
     type Channel = DeviceChannel;
+    type Pages = OwnPages;
 
     fn open(&self) -> Outcome<Option<DeviceChannel>> {
         DeviceChannel::open_first()
+    }
+
+    fn allocate(&self, _: &DeviceChannel, length: u64) -> Outcome<OwnPages> {
+        OwnPages::allocate(length)
     }
 
     fn is_administrator(&self) -> Outcome<bool> {

@@ -10,6 +10,7 @@ mod device;
 mod device_set;
 mod installation;
 mod memory;
+mod own_pages;
 mod secure_memory;
 mod settings;
 mod state;
@@ -20,6 +21,7 @@ pub use device::{Device, devices, interface_paths, restart};
 pub use installation::{
     check_inf, create_root_device, delete_service, remove_device, uninstall_inf, update_driver,
 };
+pub use own_pages::OwnPages;
 pub use secure_memory::SecureMemoryCallback;
 pub use settings::{Setting, read_setting, remove_setting, write_setting};
 pub use state::{is_administrator, system_folder, test_signing};

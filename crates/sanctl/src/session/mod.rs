@@ -1,186 +1,40 @@
 //! `sanctl session`: commands that share one open file.
 
+mod commands;
+mod own_memory;
+mod said;
+mod talk;
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::{Parser, Subcommand};
-use sanproxy_provider::{Provider, Registration};
-use serde::Serialize;
+use clap::Parser;
+use sanproxy_provider::{Provider, Registration, SecuredRange};
 
-use crate::amount::{self, parse_bytes, parse_duration};
+use self::commands::{Command, Line};
+use self::said::{Listing, Said, hex, plain};
 use crate::arguments::Wish;
 use crate::failure::Failure;
 use crate::memory::{self, Shown, draw};
-use crate::screen::{Align, BAD, Report, Screen, table};
+use crate::screen::{BAD, Screen};
 use crate::stats::Figures;
 use crate::system::System;
 
-/// Commands of a session; registrations are named by the numbers that `register` gives.
-#[derive(Debug, Parser)]
-#[command(
-    name = "",
-    no_binary_name = true,
-    disable_version_flag = true,
-    max_term_width = 100
-)]
-struct Line {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-#[command(subcommand_value_name = "COMMAND", help_template = "{subcommands}")]
-enum Command {
-    /// Register memory
-    Register(Wish),
-    /// Release a registration
-    Release {
-        /// Its number
-        number: u64,
-    },
-    /// List what this session holds
-    List,
-    /// Show one registration as the driver sees it
-    Query {
-        /// Its number
-        number: u64,
-    },
-    /// Find the registration that holds a device address
-    Lookup {
-        /// The address
-        #[arg(value_parser = parse_bytes)]
-        address: u64,
-    },
-    /// Write text into mapped memory
-    Write {
-        /// The registration
-        number: u64,
-        /// Where in it
-        #[arg(value_parser = parse_bytes)]
-        offset: u64,
-        /// What
-        text: String,
-    },
-    /// Read mapped memory
-    Read {
-        /// The registration
-        number: u64,
-        /// Where in it
-        #[arg(value_parser = parse_bytes)]
-        offset: u64,
-        /// How much, at most 4096 bytes
-        #[arg(value_parser = parse_bytes)]
-        length: u64,
-    },
-    /// Copy inside the driver from one registration to another
-    Copy {
-        /// From this registration
-        source: u64,
-        /// Where in it
-        #[arg(value_parser = parse_bytes)]
-        source_offset: u64,
-        /// To this registration
-        destination: u64,
-        /// Where in it
-        #[arg(value_parser = parse_bytes)]
-        destination_offset: u64,
-        /// How much
-        #[arg(value_parser = parse_bytes)]
-        length: u64,
-    },
-    /// Draw what this session holds
-    Map {
-        /// Write the picture as SVG too
-        #[arg(long)]
-        svg: Option<PathBuf>,
-    },
-    /// Show the counters of the device
-    Stats,
-    /// Wait
-    Wait {
-        /// How long
-        #[arg(value_parser = parse_duration)]
-        duration: Duration,
-    },
-    /// End the session and release all
-    Quit,
-}
-
-/// The result of a command that has little to say.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Said {
-    Released {
-        released: u64,
-    },
-    Found {
-        registration: Option<u64>,
-        offset: Option<u64>,
-    },
-    Written {
-        written: usize,
-    },
-    Read {
-        text: String,
-        hex: String,
-    },
-    Copied {
-        copied: u64,
-    },
-}
-
-impl Report for Said {
-    fn text(&self) -> String {
-        match self {
-            Self::Released { released } => format!("Released #{released}.\n"),
-            Self::Found {
-                registration: Some(number),
-                offset,
-            } => {
-                let offset = amount::address(offset.unwrap_or(0));
-                format!("#{number}, offset {offset}\n")
-            }
-            Self::Found {
-                registration: None, ..
-            } => "Nothing of this session.\n".to_owned(),
-            Self::Written { written } => format!("Wrote {written} bytes.\n"),
-            Self::Read { text, hex } => format!("{hex}\n{text}\n"),
-            Self::Copied { copied } => format!("Copied {}.\n", amount::bytes(*copied)),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Listing {
-    registrations: Vec<Shown>,
-}
-
-impl Report for Listing {
-    fn text(&self) -> String {
-        if self.registrations.is_empty() {
-            return "Nothing is registered.\n".to_owned();
-        }
-        let heading = [
-            ("#", Align::Right),
-            ("Length", Align::Right),
-            ("Kind", Align::Left),
-            ("Device address", Align::Right),
-            ("Mapped at", Align::Right),
-            ("Pieces", Align::Right),
-            ("From", Align::Left),
-        ];
-        let rows: Vec<_> = self.registrations.iter().map(Shown::row).collect();
-        table(&heading, &rows)
-    }
-}
-
 /// One open file and what it holds.
-pub(crate) struct Session<'s, S: System> {
-    system: &'s S,
+struct OpenFile<S: System> {
     provider: Provider<S::Channel>,
     held: BTreeMap<u64, Registration<S::Channel>>,
+    secured: BTreeMap<u64, SecuredRange<S::Channel>>,
+    /// Freed last.
+    memory: BTreeMap<u64, S::Pages>,
+}
+
+/// Open files, one of them in use.
+pub(crate) struct Session<'s, S: System> {
+    system: &'s S,
+    files: BTreeMap<u8, OpenFile<S>>,
+    current: u8,
     next: u64,
 }
 
@@ -193,12 +47,43 @@ pub(crate) enum Next {
 
 impl<'s, S: System> Session<'s, S> {
     pub(crate) fn new(system: &'s S) -> Result<Self, Failure> {
-        Ok(Self {
+        let mut session = Self {
             system,
-            provider: crate::system::open(system)?,
-            held: BTreeMap::new(),
+            files: BTreeMap::new(),
+            current: 1,
             next: 1,
-        })
+        };
+        session.switch_to(1)?;
+        Ok(session)
+    }
+
+    fn switch_to(&mut self, number: u8) -> Result<(), Failure> {
+        if !self.files.contains_key(&number) {
+            let file = OpenFile {
+                provider: crate::system::open(self.system)?,
+                held: BTreeMap::new(),
+                secured: BTreeMap::new(),
+                memory: BTreeMap::new(),
+            };
+            self.files.insert(number, file);
+        }
+        self.current = number;
+        Ok(())
+    }
+
+    fn file(&self) -> Result<&OpenFile<S>, Failure> {
+        self.files.get(&self.current).ok_or_else(no_file)
+    }
+
+    fn file_mut(&mut self) -> Result<&mut OpenFile<S>, Failure> {
+        self.files.get_mut(&self.current).ok_or_else(no_file)
+    }
+
+    /// A number that nothing in this session has had.
+    fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next = self.next.saturating_add(1);
+        number
     }
 
     /// Carries out one line; an empty line and a comment do nothing.
@@ -224,11 +109,12 @@ impl<'s, S: System> Session<'s, S> {
         match command {
             Command::Register(wish) => self.register(screen, &wish)?,
             Command::Release { number } => {
-                let registration = self.held.remove(&number).ok_or_else(|| unknown(number))?;
+                let held = &mut self.file_mut()?.held;
+                let registration = held.remove(&number).ok_or_else(|| unknown(number))?;
                 registration.release()?;
                 screen.sample(&Said::Released { released: number })?;
             }
-            Command::List => screen.sample(&self.listing())?,
+            Command::List => screen.sample(&self.listing()?)?,
             Command::Query { number } => {
                 self.find(number)?.query()?;
                 screen.sample(&Shown::new(number, self.find(number)?))?;
@@ -240,17 +126,14 @@ impl<'s, S: System> Session<'s, S> {
                 text,
             } => {
                 self.find(number)?.write_at(offset, text.as_bytes())?;
-                screen.sample(&Said::Written {
-                    written: text.len(),
-                })?;
+                let written = text.len();
+                screen.sample(&Said::Written { written })?;
             }
             Command::Read {
                 number,
                 offset,
                 length,
-            } => {
-                screen.sample(&self.read(number, offset, length)?)?;
-            }
+            } => screen.sample(&self.read(number, offset, length)?)?,
             Command::Copy {
                 source,
                 source_offset,
@@ -260,49 +143,68 @@ impl<'s, S: System> Session<'s, S> {
             } => {
                 let from = (self.find(source)?, source_offset);
                 let to = (self.find(destination)?, destination_offset);
-                self.provider.copy(from, to, length)?;
+                self.file()?.provider.copy(from, to, length)?;
                 screen.sample(&Said::Copied { copied: length })?;
             }
             Command::Map { svg } => {
-                let held = self.held.iter();
+                let held = self.file()?.held.iter();
                 let ranges: Vec<_> = held.flat_map(|(n, one)| memory::ranges(*n, one)).collect();
                 draw(screen, &ranges, svg.as_deref())?;
             }
-            Command::Stats => screen.sample(&Figures::from(&self.provider.statistics()?))?,
+            Command::Stats => {
+                screen.sample(&Figures::from(&self.file()?.provider.statistics()?))?;
+            }
             Command::Wait { duration } => {
                 if !memory::wait(self.system, Some(duration)) {
                     return Err(Failure::interrupted("all registrations are released"));
                 }
             }
+            Command::File { number } => {
+                self.switch_to(number)?;
+                screen.sample(&Said::File { file: number })?;
+            }
             Command::Quit => return Ok(Next::End),
+            Command::OwnMemory(command) => self.own_memory(screen, command)?,
+            Command::Talk(command) => self.talk(screen, command)?,
         }
         Ok(Next::More)
     }
 
     fn register(&mut self, screen: &mut Screen<'_>, wish: &Wish) -> Result<(), Failure> {
-        let registration = self.provider.register(&wish.options())?;
-        let number = self.next;
-        self.next = self.next.saturating_add(1);
+        let registration = self.file()?.provider.register(&wish.options())?;
+        self.hold(screen, registration)
+    }
+
+    fn hold(
+        &mut self,
+        screen: &mut Screen<'_>,
+        registration: Registration<S::Channel>,
+    ) -> Result<(), Failure> {
+        let number = self.number();
         screen.sample(&Shown::new(number, &registration))?;
-        self.held.insert(number, registration);
+        self.file_mut()?.held.insert(number, registration);
         Ok(())
     }
 
     fn find(&self, number: u64) -> Result<&Registration<S::Channel>, Failure> {
-        self.held.get(&number).ok_or_else(|| unknown(number))
+        self.file()?
+            .held
+            .get(&number)
+            .ok_or_else(|| unknown(number))
     }
 
-    fn listing(&self) -> Listing {
-        let held = self.held.iter();
-        Listing {
+    fn listing(&self) -> Result<Listing, Failure> {
+        let held = self.file()?.held.iter();
+        Ok(Listing {
             registrations: held.map(|(number, one)| Shown::new(*number, one)).collect(),
-        }
+        })
     }
 
     fn lookup(&self, address: u64) -> Result<Said, Failure> {
-        let found = self.provider.lookup(address)?;
+        let file = self.file()?;
+        let found = file.provider.lookup(address)?;
         let number = found.and_then(|found| {
-            let mut held = self.held.iter();
+            let mut held = file.held.iter();
             held.find(|(_, one)| one.handle() == found.handle)
                 .map(|(number, _)| *number)
         });
@@ -319,17 +221,9 @@ impl<'s, S: System> Session<'s, S> {
         let length = length.ok_or_else(|| Failure::usage("at most 4096 bytes are read at once"))?;
         let mut bytes = vec![0; length];
         self.find(number)?.read_at(offset, &mut bytes)?;
-        let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let plain = |byte: &u8| {
-            if (32..127).contains(byte) {
-                char::from(*byte)
-            } else {
-                '.'
-            }
-        };
         Ok(Said::Read {
-            text: bytes.iter().map(plain).collect(),
-            hex: hex.join(" "),
+            text: plain(&bytes),
+            hex: hex(&bytes),
         })
     }
 }
@@ -337,6 +231,10 @@ impl<'s, S: System> Session<'s, S> {
 fn unknown(number: u64) -> Failure {
     Failure::usage(format!("this session holds no registration #{number}"))
         .cure("list shows what it holds")
+}
+
+fn no_file() -> Failure {
+    Failure::usage("no file is open")
 }
 
 /// Splits a line into words: blanks part them, double quotes hold them together, # begins a comment.
