@@ -1,6 +1,7 @@
 //! One-shot commands.
 
 use sanctl::Exit;
+use sanproxy_provider::RegisterOptions;
 
 use crate::{
     computer::{Computer, INSTANCE},
@@ -110,12 +111,145 @@ fn stats_count_failures_by_cause() {
 }
 
 #[test]
-fn list_and_release_outside_a_session_say_where_they_work() {
+fn release_outside_a_session_says_where_it_works() {
     let computer = Computer::installed();
-    for command in ["list", "release"] {
-        let failure = computer.fails(&[command], Exit::Usage);
-        assert!(failure.cure.unwrap().contains("sanctl session"));
-    }
+    let failure = computer.fails(&["release", "1"], Exit::Usage);
+    assert!(failure.cure.expect("a cure").contains("sanctl session"));
+    computer.finish();
+}
+
+#[test]
+fn list_shows_the_registrations_of_all_programs() {
+    let computer = Computer::installed();
+    assert_eq!(computer.prints(&["list"]), "Nothing is registered.\n");
+    let (process, provider) = computer.other_program();
+    let one = provider
+        .register(&RegisterOptions::common_buffer(65536).map().dump())
+        .expect("memory");
+    let other = provider
+        .register(&RegisterOptions::contiguous(4096).low_memory())
+        .expect("memory");
+    let all = computer.json(&["list"]);
+    let all = all["registrations"].as_array().expect("a list");
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[0]["process"], process.id());
+    assert_eq!(all[0]["kind"], one.kind().name());
+    assert_eq!(
+        (&all[0]["length"], &all[0]["pieces"]),
+        (&65536.into(), &1.into())
+    );
+    assert_eq!(
+        all[0]["flags"],
+        serde_json::json!(["mapped", "in crash dumps"])
+    );
+    assert_eq!(all[1]["flags"], serde_json::json!(["low memory"]));
+    let address = format!("{:#x}", other.device_address());
+    let told = all[1]["device_address"].as_str().expect("an address");
+    assert_eq!(told.replace('_', ""), address);
+    let printed = computer.prints(&["list"]);
+    assert!(printed.contains("mapped, in crash dumps"), "{printed}");
+    drop((one, other, provider));
+    computer.finish();
+}
+
+#[test]
+fn list_without_rights_asks_for_an_administrator() {
+    let computer = Computer::installed();
+    computer.opens_without_rights();
+    let failure = computer.fails(&["list"], Exit::NoRights);
+    assert!(failure.cure.expect("a cure").contains("administrator"));
+    let failure = computer.fails(&["quota", "MaximumCountPerFile=9", "--now"], Exit::NoRights);
+    assert!(failure.message.contains("administrator"), "{failure:?}");
+    computer.finish();
+}
+
+#[test]
+fn stats_show_how_long_registrations_took() {
+    let computer = Computer::installed();
+    assert_eq!(
+        computer.json(&["stats"])["latencies"],
+        serde_json::json!([])
+    );
+    computer.prints(&["register", "64K"]);
+    let told = &computer.json(&["stats"])["latencies"];
+    assert_eq!(told[0]["count"], 1);
+    assert!(told[0]["below_nanoseconds"].as_u64() > Some(0), "{told}");
+    let printed = computer.prints(&["stats"]);
+    assert!(
+        printed.contains("by how long they took\nbelow"),
+        "{printed}"
+    );
+    computer.finish();
+}
+
+#[test]
+fn register_host_memory_takes_what_there_is_and_says_in_how_many_pieces() {
+    let computer = Computer::installed();
+    let memory = computer.json(&[
+        "register",
+        "1M",
+        "--host-memory",
+        "--minimum",
+        "64K",
+        "--ranges",
+        "8",
+        "--dump",
+        "--low",
+    ]);
+    assert_eq!(memory["kind"], "HostMemoryBuffer");
+    assert_eq!(
+        (&memory["length"], &memory["low"]),
+        (&(1 << 20).into(), &true.into())
+    );
+    let failure = computer.fails(
+        &["register", "64K", "--host-memory", "--minimum", "1M"],
+        Exit::Failed,
+    );
+    assert!(
+        failure
+            .message
+            .contains("minimum is more than the preferred"),
+        "{failure:?}"
+    );
+    let failure = computer.fails(
+        &["register", "64K", "--host-memory", "--ranges", "5000"],
+        Exit::Failed,
+    );
+    assert!(failure.message.contains("1 to 4096"), "{failure:?}");
+    computer.finish();
+}
+
+#[test]
+fn status_page_is_read_in_a_session_and_follows_it() {
+    let computer = Computer::installed();
+    let printed = computer.prints(&[
+        "session",
+        "--json",
+        "-c",
+        "status",
+        "-c",
+        "register 64K",
+        "-c",
+        "status",
+    ]);
+    let lines: Vec<serde_json::Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines[0]["state"], "started");
+    assert_eq!(
+        (&lines[0]["live_bytes"], &lines[0]["generation"]),
+        (&0.into(), &1.into())
+    );
+    assert_eq!(
+        (&lines[2]["live_bytes"], &lines[2]["made"]),
+        (&65536.into(), &1.into())
+    );
+    let printed = computer.prints(&["session", "-c", "status"]);
+    assert!(
+        printed.starts_with("device             started, start 1\n"),
+        "{printed}"
+    );
     computer.finish();
 }
 

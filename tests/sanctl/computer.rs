@@ -15,7 +15,7 @@ use sanctl::{
     system::{DeviceState, Outcome, Pages, ProgramOutput, Setting as Parameter, System},
 };
 use sanproxy_abi::PARAMETERS;
-use sanproxy_provider::SystemError;
+use sanproxy_provider::{Provider, SystemError};
 use sanproxy_tests::{
     channel::HostChannel,
     stage::{Setting, Stage},
@@ -54,6 +54,9 @@ pub(crate) struct Computer {
     pub(crate) verifier: Cell<Verifier>,
     clock: Cell<Duration>,
     meanwhile: RefCell<Option<Meanwhile>>,
+    unprivileged: Cell<bool>,
+    /// Whether its kernel cannot lock the memory of programs.
+    pub(crate) is_wine: Cell<bool>,
 }
 
 /// What happens to the machine while a command waits.
@@ -75,6 +78,8 @@ impl Computer {
             verifier: Cell::new(Verifier::Off),
             clock: Cell::new(Duration::ZERO),
             meanwhile: RefCell::new(None),
+            unprivileged: Cell::new(false),
+            is_wine: Cell::new(false),
         }
     }
 
@@ -119,6 +124,18 @@ impl Computer {
     /// Lets something happen as soon as a command waits.
     pub(crate) fn meanwhile(&self, happening: impl FnOnce(&Stage) + 'static) {
         self.meanwhile.replace(Some(Box::new(happening)));
+    }
+
+    /// Another program that uses the device.
+    pub(crate) fn other_program(&self) -> (Process, Provider<HostChannel>) {
+        let stage = self.stage.borrow();
+        let stage = stage.as_ref().expect("the device runs");
+        stage.provider().expect("a provider")
+    }
+
+    /// Files are opened by programs that are no administrators, though the device lets them.
+    pub(crate) fn opens_without_rights(&self) {
+        self.unprivileged.set(true);
     }
 
     /// Whether the device is there.
@@ -219,7 +236,10 @@ impl System for Computer {
         self.step("open")?;
         let stage = self.stage.borrow();
         let opened = stage.as_ref().and_then(|stage| stage.open().ok());
-        Ok(opened.map(|(process, file)| HostChannel::new(process, file)))
+        Ok(opened.map(|(process, file)| {
+            process.set_administrator(!self.unprivileged.get());
+            HostChannel::new(process, file)
+        }))
     }
 
     fn allocate(&self, channel: &HostChannel, length: u64) -> Outcome<HostPages> {
@@ -232,6 +252,10 @@ impl System for Computer {
             process,
             length,
         })
+    }
+
+    fn locks_own_memory(&self) -> bool {
+        !self.is_wine.get()
     }
 
     fn is_administrator(&self) -> Outcome<bool> {
@@ -368,6 +392,10 @@ impl System for Computer {
         let happening = self.meanwhile.take();
         if let (Some(happening), Some(stage)) = (happening, self.stage.borrow().as_ref()) {
             happening(stage);
+        }
+        if duration <= Duration::from_millis(5) {
+            // A thread that waits in the driver gets on meanwhile.
+            std::thread::sleep(Duration::from_micros(100));
         }
         self.clock.set(self.clock.get() + duration);
     }

@@ -120,3 +120,30 @@ fn quota_of_another_type_is_told_apart() {
     assert!(computer.prints(&["quota"]).contains("type 1?"));
     computer.finish();
 }
+
+#[test]
+fn quota_set_now_holds_without_a_restart_and_refuses_what_is_beyond() {
+    let computer = Computer::installed();
+    let now = computer.json(&["quota", "MaximumCountPerFile=3", "--now"]);
+    assert_eq!(now["MaximumCountPerFile"], 3);
+    assert_eq!(now["MaximumCountPerDevice"], 65536);
+    let mut words = vec!["session"];
+    for _ in 0..4 {
+        words.extend(["-c", "register 4K"]);
+    }
+    let refused = computer.fails(&words, Exit::Failed);
+    assert!(refused.message.contains("QUOTA_EXCEEDED"), "{refused:?}");
+    let info = computer.json(&["info"]);
+    assert_eq!(info["capabilities"]["count_per_file"], 3);
+    computer.prints(&["quota", "--default", "MaximumCountPerFile", "--now"]);
+    computer.prints(&words);
+    computer.finish();
+}
+
+#[test]
+fn quota_that_only_a_start_can_set_is_refused_now() {
+    let computer = Computer::installed();
+    let refused = computer.fails(&["quota", "ReserveBytes=1M", "--now"], Exit::Usage);
+    assert!(refused.cure.expect("a cure").contains("--restart"));
+    computer.finish();
+}

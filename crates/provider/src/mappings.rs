@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use sanproxy_abi::wire::{
-    Handle, Message, QueryRegistrationInput, QueryRegistrationOutput, RegisterOutput, ReleaseInput,
+    Handle, MapStatusPageOutput, Message, QueryRegistrationInput, QueryRegistrationOutput,
+    RegisterOutput, ReleaseInput,
 };
 use sanproxy_abi::{ControlCode, Kind};
 
@@ -40,12 +41,20 @@ impl Mappings {
     /// Learns from the reply to a request that succeeded.
     pub(crate) fn after(&mut self, code: u32, input: &[u8], output: &[u8]) {
         let code = ControlCode::from_value(code);
-        if code == Some(ControlCode::Register)
-            && let Ok(reply) = RegisterOutput::parse(output)
+        if matches!(
+            code,
+            Some(ControlCode::Register | ControlCode::RegisterHostMemory)
+        ) && let Ok(reply) = RegisterOutput::parse(output)
             // With several pieces the length is not that of the first.
             && reply.pieces.0 == 1
         {
             self.insert(reply.handle, reply.user_address.0, reply.length.0);
+        }
+        if code == Some(ControlCode::MapStatusPage)
+            && let Ok(reply) = MapStatusPageOutput::parse(output)
+        {
+            // No registration has this handle: it stays known until the file is closed.
+            self.insert(Handle(0), reply.user_address.0, reply.length.0);
         }
         if code == Some(ControlCode::RegisterUserBuffer)
             && let Ok(reply) = RegisterOutput::parse(output)
@@ -158,6 +167,31 @@ mod tests {
         assert!(mappings.contain(0x10051, 7) && !mappings.contain(0x10058, 1));
         release(&mut mappings, 3);
         assert!(mappings.contain(0x10001, 0x10) && !mappings.contain(0x10050, 1));
+    }
+
+    #[test]
+    fn status_page_and_host_memory_are_learnt_from_their_replies() {
+        let page = MapStatusPageOutput {
+            header: Header::of::<MapStatusPageOutput>(),
+            user_address: UserAddress(0x7000),
+            length: ByteCount(0x1000),
+            ..MapStatusPageOutput::new_zeroed()
+        };
+        let memory = RegisterOutput {
+            header: Header::of::<RegisterOutput>(),
+            handle: Handle(5),
+            length: ByteCount(0x2000),
+            user_address: UserAddress(0x20000),
+            pieces: PieceIndex(1),
+            ..RegisterOutput::new_zeroed()
+        };
+        let mut mappings = Mappings::default();
+        mappings.after(ControlCode::MapStatusPage.value(), &[], page.as_bytes());
+        let code = ControlCode::RegisterHostMemory.value();
+        mappings.after(code, &[], memory.as_bytes());
+        assert!(mappings.contain(0x7008, 8) && mappings.contain(0x20000, 0x2000));
+        release(&mut mappings, 5);
+        assert!(mappings.contain(0x7008, 8) && !mappings.contain(0x20000, 1));
     }
 
     #[test]

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sanproxy_provider::{CacheType, Kind, RegisterOptions};
-
 use crate::amount::{parse_bytes, parse_duration};
+pub use crate::wish::{CacheName, KindName, Placement, Wish};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,8 +20,8 @@ Examples:
   sanctl verify                      the same under Driver Verifier
 
 Registrations belong to the open file that made them, and go when it is closed. So a registration
-lives as long as `sanctl register --hold` or `sanctl session` runs, and nobody can list or release
-those of another program.
+lives as long as `sanctl register --hold` or `sanctl session` runs, and nobody can release those of
+another program. An administrator can list them: sanctl list.
 
 Exit codes:
     0  done
@@ -85,6 +84,8 @@ Examples:
   sanctl register 64K --low                   can this be had? (released at once)
   sanctl register 1M --map --hold             hold it until Ctrl-C
   sanctl register 1M --hold 5m                hold it for five minutes
+  sanctl register 64M --host-memory --minimum 8M --ranges 16
+                                              several ranges, 8 to 64 MiB, as much as there is
   sanctl register 2M --low -- server.exe -v   hold it while a program runs; the program finds
       SANPROXY_DEVICE_ADDRESS and SANPROXY_LENGTH in its environment
 
@@ -129,7 +130,11 @@ are released at its end. With --json each command prints one line.")]
         #[arg(long)]
         keep_going: bool,
     },
-    /// Only within a session: the driver lists nobody else's registrations
+    /// List the registrations of all programs, with owner, kind and pieces
+    #[command(after_help = "\
+It takes an administrator. In a session `list` lists what that session holds, by its own numbers.
+
+Example: sanctl list --json")]
     List,
     /// Only within a session: the driver releases nobody else's registrations
     Release {
@@ -191,9 +196,12 @@ Examples:
     Soak(Plan),
     /// Show or set the limits and other parameters of the device
     #[command(after_help = "\
-Parameters take effect when the device starts, so give --restart, or restart it later.
+Parameters take effect when the device starts, so give --restart, or restart it later. --now lets
+the driver itself set the four that begin with Maximum and count bytes or registrations: they hold
+at once, and are written for the next start.
 
 Examples:
+  sanctl quota MaximumCountPerFile=100 --now
   sanctl quota
   sanctl quota MaximumBytesPerFile=2G ReserveBytes=16M --restart
   sanctl quota --default MaximumBytesPerFile")]
@@ -207,6 +215,9 @@ Examples:
         /// Restart the device, so that the parameters take effect
         #[arg(long)]
         restart: bool,
+        /// Let the driver set the quotas, without a restart
+        #[arg(long, conflicts_with = "restart")]
+        now: bool,
     },
     /// Run the conformance suite under Driver Verifier
     #[command(after_help = "\
@@ -257,132 +268,10 @@ pub struct Wanted {
     pub replace: bool,
 }
 
-/// What to register.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Wish {
-    /// How much: rounded up to whole pages
-    #[arg(value_parser = parse_bytes, value_name = "SIZE")]
-    pub size: u64,
-    /// Map it into this process
-    #[arg(long)]
-    pub map: bool,
-    /// How it is placed.
-    #[command(flatten)]
-    pub placement: Placement,
-}
-
-/// How memory is to be placed.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Placement {
-    /// Where it comes from
-    #[arg(long, value_enum, default_value_t = KindName::Common, value_name = "KIND")]
-    pub kind: KindName,
-    /// Below 4 GiB as the device sees it
-    #[arg(long)]
-    pub low: bool,
-    /// Several smaller blocks will do
-    #[arg(long)]
-    pub pieces: bool,
-    /// Not below this address
-    #[arg(long, value_parser = parse_bytes, value_name = "ADDRESS")]
-    pub lowest: Option<u64>,
-    /// Not above this address
-    #[arg(long, value_parser = parse_bytes, value_name = "ADDRESS")]
-    pub highest: Option<u64>,
-    /// At a multiple of this power of two
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
-    pub alignment: Option<u64>,
-    /// Across no multiple of this power of two
-    #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
-    pub boundary: Option<u64>,
-    /// How the processor caches it
-    #[arg(long, value_enum, default_value_t = CacheName::Cached, value_name = "TYPE")]
-    pub cache: CacheName,
-    /// From this NUMA node
-    #[arg(long)]
-    pub node: Option<u32>,
-    /// Another NUMA node will do
-    #[arg(long, requires = "node")]
-    pub other_node: bool,
-}
-
-/// A kind of memory that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum KindName {
-    /// A common buffer of the DMA adapter
-    Common,
-    /// Physically contiguous memory
-    Contiguous,
-}
-
-/// A cache type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CacheName {
-    /// Cached
-    Cached,
-    /// Not cached
-    Noncached,
-    /// Not cached, writes combined
-    WriteCombined,
-}
-
-/// Sets a flag of a request.
-type Flag = fn(RegisterOptions) -> RegisterOptions;
-/// Sets a number of a request.
-type Number = fn(RegisterOptions, u64) -> RegisterOptions;
-
-impl Placement {
-    /// The request for so many bytes.
-    pub fn options(&self, size: u64, map: bool) -> RegisterOptions {
-        let kind = match self.kind {
-            KindName::Common => Kind::CommonBuffer,
-            KindName::Contiguous => Kind::Contiguous,
-        };
-        let cache = match self.cache {
-            CacheName::Cached => CacheType::Cached,
-            CacheName::Noncached => CacheType::NonCached,
-            CacheName::WriteCombined => CacheType::WriteCombined,
-        };
-        let mut options = RegisterOptions::new(kind, size).cache(cache);
-        let flags: [(bool, Flag); 4] = [
-            (map, RegisterOptions::map),
-            (self.low, RegisterOptions::low_memory),
-            (self.pieces, RegisterOptions::allow_pieces),
-            (self.other_node, RegisterOptions::allow_other_node),
-        ];
-        for (wanted, flag) in flags {
-            if wanted {
-                options = flag(options);
-            }
-        }
-        let numbers: [(Option<u64>, Number); 4] = [
-            (self.lowest, RegisterOptions::lowest),
-            (self.highest, RegisterOptions::highest),
-            (self.alignment, RegisterOptions::alignment),
-            (self.boundary, RegisterOptions::boundary),
-        ];
-        for (number, set) in numbers {
-            if let Some(number) = number {
-                options = set(options, number);
-            }
-        }
-        match self.node {
-            Some(node) => options.node(node),
-            None => options,
-        }
-    }
-}
-
-impl Wish {
-    /// The request.
-    pub fn options(&self) -> RegisterOptions {
-        self.placement.options(self.size, self.map)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+    use sanproxy_provider::RegisterOptions;
 
     use super::*;
     use crate::failure::Exit;

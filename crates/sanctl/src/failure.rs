@@ -222,6 +222,17 @@ pub(crate) fn not_administrator(what: &str) -> Failure {
         .cure(RUN_AS_ADMINISTRATOR)
 }
 
+/// A refusal of something that the driver does for administrators only.
+pub(crate) fn for_administrators(error: Error, what: &str) -> Failure {
+    let status = error.status();
+    if status != Some(Status::ACCESS_DENIED) {
+        return error.into();
+    }
+    let mut failure = not_administrator(what);
+    failure.status = status;
+    failure
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod conformance;
 mod failure;
 mod info;
 mod install;
+mod list;
 mod memory;
 pub mod picture;
 mod quota;
@@ -34,6 +35,7 @@ pub mod system;
 mod verify;
 #[cfg(windows)]
 pub mod windows;
+pub mod wish;
 
 pub use failure::{Exit, Failure};
 pub use run::run;

@@ -144,7 +144,7 @@ pub(crate) fn register<S: System>(
     program: &[OsString],
 ) -> Result<(), Failure> {
     let provider = open(system)?;
-    let registration = provider.register(&wish.options())?;
+    let registration = wish.register(&provider)?;
     screen.report(&Shown::new(1, &registration))?;
     if let Some((name, arguments)) = program.split_first() {
         let outcome = run(name, arguments, &registration);

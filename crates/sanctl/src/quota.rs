@@ -1,12 +1,14 @@
 //! `sanctl quota`: the parameters of the device, in its hardware key.
 
+use std::collections::BTreeMap;
+
 use sanproxy_abi::{PARAMETERS, Parameter};
 use serde::Serialize;
 
 use crate::amount::{self, parse_bytes};
-use crate::failure::{Exit, Failure, not_administrator};
-use crate::screen::{Align, Report, Screen, table};
-use crate::system::{DeviceState, Setting, System};
+use crate::failure::{Exit, Failure, for_administrators, not_administrator};
+use crate::screen::{Align, Report, Screen, pairs, table};
+use crate::system::{DeviceState, Setting, System, open};
 
 #[derive(Serialize)]
 struct Quotas {
@@ -129,6 +131,65 @@ pub(crate) fn quota<S: System>(
         .cure("close the programs that use it, or restart Windows"));
     }
     Ok(())
+}
+
+/// `sanctl quota --now`: the driver sets them, and writes them for its next start.
+pub(crate) fn now<S: System>(
+    system: &S,
+    screen: &mut Screen<'_>,
+    set: &[String],
+    remove: &[String],
+) -> Result<(), Failure> {
+    let changes = parse(set, remove)?;
+    let provider = open(system)?;
+    let before = provider.capabilities()?;
+    let mut quotas = sanproxy_provider::Quotas {
+        bytes_per_file: before.bytes_per_file,
+        count_per_file: before.count_per_file,
+        bytes_per_device: before.bytes_per_device,
+        count_per_device: before.count_per_device,
+    };
+    for Change { parameter, value } in &changes {
+        let place = match parameter.name {
+            "MaximumBytesPerFile" => &mut quotas.bytes_per_file,
+            "MaximumCountPerFile" => &mut quotas.count_per_file,
+            "MaximumBytesPerDevice" => &mut quotas.bytes_per_device,
+            "MaximumCountPerDevice" => &mut quotas.count_per_device,
+            other => {
+                return Err(
+                    Failure::usage(format!("{other} takes a start of the device"))
+                        .cure("leave --now out, and give --restart"),
+                );
+            }
+        };
+        *place = value.unwrap_or(parameter.default);
+    }
+    if !changes.is_empty() {
+        provider
+            .set_quotas(&quotas)
+            .map_err(|error| for_administrators(error, "setting quotas"))?;
+    }
+    screen.report(&InForce(BTreeMap::from([
+        ("MaximumBytesPerFile", quotas.bytes_per_file),
+        ("MaximumCountPerFile", quotas.count_per_file),
+        ("MaximumBytesPerDevice", quotas.bytes_per_device),
+        ("MaximumCountPerDevice", quotas.count_per_device),
+    ])))
+}
+
+/// The quotas of a running device.
+#[derive(Serialize)]
+struct InForce(BTreeMap<&'static str, u64>);
+
+impl Report for InForce {
+    fn text(&self) -> String {
+        let rows = self
+            .0
+            .iter()
+            .map(|(name, value)| (*name, shown(name, *value)));
+        let rows = pairs(&rows.collect::<Vec<_>>());
+        format!("{rows}For files opened from now on, and after every start.\n")
+    }
 }
 
 fn line(parameter: Parameter, setting: Setting) -> Line {

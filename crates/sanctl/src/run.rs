@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::session::{lines, only_in_a_session};
 use crate::system::System;
-use crate::{bench, info, install, memory, quota, session, soak, stats, verify};
+use crate::{bench, info, install, list, memory, quota, session, soak, stats, verify};
 
 /// Carries out a command.
 ///
@@ -34,8 +34,8 @@ pub fn run<S: System>(
             commands,
             keep_going,
         } => run_session(system, screen, script, commands, keep_going),
-        Command::List => Err(only_in_a_session("list")),
-        Command::Release { .. } => Err(only_in_a_session("release")),
+        Command::List => list::list(system, screen),
+        Command::Release { .. } => Err(only_in_a_session()),
         Command::Stats => stats::stats(system, screen),
         Command::Map {
             sizes,
@@ -50,6 +50,16 @@ pub fn run<S: System>(
             set,
             remove,
             restart,
+            now,
+        } if now => {
+            debug_assert!(!restart, "the command line excludes it");
+            quota::now(system, screen, &set, &remove)
+        }
+        Command::Quota {
+            set,
+            remove,
+            restart,
+            ..
         } => quota::quota(system, screen, &set, &remove, restart),
         Command::Verify(wanted) => verify::verify(system, screen, wanted),
     }

@@ -25,6 +25,14 @@ pub(crate) struct Figures {
     file_registrations: u64,
     file_bytes: u64,
     failures: BTreeMap<String, u64>,
+    latencies: Vec<Latency>,
+}
+
+/// Registrations that took less than so long, and no less than half of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Latency {
+    below_nanoseconds: u64,
+    count: u64,
 }
 
 impl From<&Statistics> for Figures {
@@ -41,6 +49,13 @@ impl From<&Statistics> for Figures {
             file_bytes: statistics.file_bytes,
             failures: failures
                 .map(|(cause, count)| (format!("{cause:?}"), count))
+                .collect(),
+            latencies: statistics
+                .latencies()
+                .map(|(units, count)| Latency {
+                    below_nanoseconds: units.saturating_mul(100),
+                    count,
+                })
                 .collect(),
         }
     }
@@ -76,8 +91,31 @@ impl Report for Figures {
                 .collect();
             text.push_str(&pairs(&rows));
         }
+        text.push_str(&histogram(&self.latencies));
         text
     }
+}
+
+/// How long registrations took: a line per power of two, with a bar.
+fn histogram(latencies: &[Latency]) -> String {
+    let most = latencies.iter().map(|one| one.count).max().unwrap_or(0);
+    if most == 0 {
+        return String::new();
+    }
+    let line = |one: &Latency| {
+        let width = u128::from(one.count)
+            .saturating_mul(32)
+            .div_ceil(u128::from(most));
+        let bar = "#".repeat(usize::try_from(width).unwrap_or(0));
+        let below = Duration::from_nanos(one.below_nanoseconds);
+        format!(
+            "below {:>9}  {:>9}  {bar}\n",
+            format!("{below:?}"),
+            one.count
+        )
+    };
+    let lines: String = latencies.iter().map(line).collect();
+    format!("{HEAD}registrations by how long they took{HEAD:#}\n{lines}")
 }
 
 /// What an event is called.

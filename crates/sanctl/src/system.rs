@@ -81,6 +81,8 @@ pub trait System {
     fn open(&self) -> Outcome<Option<Self::Channel>>;
     /// Allocates memory of the program's own that has opened a file: this one.
     fn allocate(&self, channel: &Self::Channel, length: u64) -> Outcome<Self::Pages>;
+    /// Whether the system can lock and secure the memory of programs: Wine cannot.
+    fn locks_own_memory(&self) -> bool;
     /// Whether this program may change the system.
     fn is_administrator(&self) -> Outcome<bool>;
     /// Whether the system loads test-signed drivers, if it tells.

@@ -60,6 +60,10 @@ impl System for Windows {
         OwnPages::allocate(length)
     }
 
+    fn locks_own_memory(&self) -> bool {
+        !windows::is_wine()
+    }
+
     fn is_administrator(&self) -> Outcome<bool> {
         windows::is_administrator()
     }

@@ -24,7 +24,7 @@ pub use installation::{
 pub use own_pages::OwnPages;
 pub use secure_memory::SecureMemoryCallback;
 pub use settings::{Setting, read_setting, remove_setting, write_setting};
-pub use state::{is_administrator, system_folder, test_signing};
+pub use state::{is_administrator, is_wine, system_folder, test_signing};
 
 use crate::SystemError;
 

@@ -12,6 +12,7 @@ use windows_sys::Wdk::System::SystemInformation::{
 use windows_sys::Win32::Security::{
     GetTokenInformation, TOKEN_ELEVATION, TOKEN_QUERY, TokenElevation,
 };
+use windows_sys::Win32::System::LibraryLoader::{GetModuleHandleW, GetProcAddress};
 use windows_sys::Win32::System::SystemInformation::GetSystemDirectoryW;
 use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken};
 use windows_sys::Win32::System::WindowsProgramming::{
@@ -54,6 +55,17 @@ pub fn is_administrator() -> Result<bool, SystemError> {
         return Err(refused());
     }
     Ok(elevation.TokenIsElevated != 0)
+}
+
+/// Whether this is Wine and not Windows: its kernel cannot lock or secure the memory of programs.
+#[must_use]
+pub fn is_wine() -> bool {
+    let name = super::text::wide("ntdll.dll");
+    // SAFETY: the name ends with a zero; the module is never unloaded.
+    let module = unsafe { GetModuleHandleW(name.as_ptr()) };
+    // SAFETY: a loaded module, and a name that ends with a zero.
+    !module.is_null()
+        && unsafe { GetProcAddress(module, c"wine_get_version".as_ptr().cast()) }.is_some()
 }
 
 /// Whether the system loads drivers with a test signature; `None` if it does not tell.

@@ -1,6 +1,8 @@
 //! The conformance suite: what the driver promises, tried through an open file like any program's.
 
+mod device;
 mod memory;
+mod own_memory;
 mod ownership;
 mod requests;
 
@@ -39,6 +41,7 @@ struct Check<S: System> {
 struct Line {
     check: &'static str,
     passed: bool,
+    skipped: bool,
     finding: Option<String>,
 }
 
@@ -47,6 +50,8 @@ struct Line {
 pub(crate) struct Suite {
     passed: usize,
     failed: usize,
+    /// Not tried, because this system cannot show it.
+    skipped: usize,
     checks: Vec<Line>,
 }
 
@@ -59,7 +64,7 @@ impl Suite {
         let names = self
             .checks
             .iter()
-            .filter(|line| !line.passed)
+            .filter(|line| !line.passed && !line.skipped)
             .map(|line| line.check);
         let names: Vec<&str> = names.collect();
         Err(Failure::wrong(format!(
@@ -76,13 +81,20 @@ impl Report for Suite {
         let mut text = String::new();
         for line in &self.checks {
             match &line.finding {
+                Some(why) if line.skipped => {
+                    text.push_str(&format!("skipped {}: {why}\n", line.check));
+                }
                 None => text.push_str(&format!("{GOOD}ok{GOOD:#}      {}\n", line.check)),
                 Some(finding) => {
                     text.push_str(&format!("{BAD}failed{BAD:#}  {}: {finding}\n", line.check));
                 }
             }
         }
-        text.push_str(&format!("{} passed, {} failed\n", self.passed, self.failed));
+        text.push_str(&format!("{} passed, {} failed", self.passed, self.failed));
+        if self.skipped > 0 {
+            text.push_str(&format!(", {} skipped", self.skipped));
+        }
+        text.push('\n');
         text
     }
 }
@@ -96,12 +108,23 @@ pub(crate) fn run<S: System>(system: &S, screen: &Screen<'_>) -> Result<Suite, F
         .into_iter()
         .chain(memory::checks())
         .chain(ownership::checks())
+        .chain(device::checks())
         .collect();
+    let of_own_memory = own_memory::checks::<S>();
+    let (checks, skipped) = if system.locks_own_memory() {
+        (
+            checks.into_iter().chain(of_own_memory).collect(),
+            Vec::new(),
+        )
+    } else {
+        (checks, of_own_memory)
+    };
     let length = u64::try_from(checks.len()).unwrap_or(0);
     let bar = crate::bench::progress(screen, length, "{bar:32} {pos}/{len} {msg}");
     let mut suite = Suite {
         passed: 0,
         failed: 0,
+        skipped: skipped.len(),
         checks: Vec::new(),
     };
     for check in checks {
@@ -121,10 +144,17 @@ pub(crate) fn run<S: System>(system: &S, screen: &Screen<'_>) -> Result<Suite, F
         suite.checks.push(Line {
             check: check.name,
             passed,
+            skipped: false,
             finding,
         });
         bar.inc(1);
     }
+    suite.checks.extend(skipped.iter().map(|check| Line {
+        check: check.name,
+        passed: false,
+        skipped: true,
+        finding: Some("this system cannot lock the memory of a program".to_owned()),
+    }));
     bar.finish_and_clear();
     Ok(suite)
 }

@@ -175,7 +175,7 @@ fn made_up_handle<S: System>(ground: &Ground<'_, S>) -> Finding {
 }
 
 /// The request is refused with the status of its cause, changes nothing, writes nothing, is counted.
-fn refused<S: System>(
+pub(super) fn refused<S: System>(
     ground: &Ground<'_, S>,
     code: u32,
     input: &[u8],

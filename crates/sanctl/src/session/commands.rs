@@ -96,6 +96,8 @@ pub(super) enum Command {
     /// About events and messages.
     #[command(flatten)]
     Talk(Talk),
+    /// Read the device's status page: counters and state, without asking the driver
+    Status,
     /// Go on with another open file of this session, which is opened when it is first named
     File {
         /// Its number; the session begins with 1

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use clap::Parser;
-use sanproxy_provider::{Provider, Registration, SecuredRange};
+use sanproxy_provider::{Provider, Registration, SecuredRange, StatusPage};
 
 use self::commands::{Command, Line};
-use self::said::{Listing, Said, hex, plain};
+use self::said::{Listing, Said, Status, hex, plain};
 use crate::arguments::Wish;
 use crate::failure::Failure;
 use crate::memory::{self, Shown, draw};
@@ -26,6 +26,8 @@ struct OpenFile<S: System> {
     provider: Provider<S::Channel>,
     held: BTreeMap<u64, Registration<S::Channel>>,
     secured: BTreeMap<u64, SecuredRange<S::Channel>>,
+    /// Mapped when it is first read.
+    page: Option<StatusPage<S::Channel>>,
     /// Freed last.
     memory: BTreeMap<u64, S::Pages>,
 }
@@ -63,6 +65,7 @@ impl<'s, S: System> Session<'s, S> {
                 provider: crate::system::open(self.system)?,
                 held: BTreeMap::new(),
                 secured: BTreeMap::new(),
+                page: None,
                 memory: BTreeMap::new(),
             };
             self.files.insert(number, file);
@@ -154,6 +157,15 @@ impl<'s, S: System> Session<'s, S> {
             Command::Stats => {
                 screen.sample(&Figures::from(&self.file()?.provider.statistics()?))?;
             }
+            Command::Status => {
+                let file = self.file_mut()?;
+                let page = match file.page.take() {
+                    Some(page) => page,
+                    None => file.provider.status_page()?,
+                };
+                screen.sample(&Status::from(page.read()?))?;
+                file.page = Some(page);
+            }
             Command::Wait { duration } => {
                 if !memory::wait(self.system, Some(duration)) {
                     return Err(Failure::interrupted("all registrations are released"));
@@ -171,7 +183,7 @@ impl<'s, S: System> Session<'s, S> {
     }
 
     fn register(&mut self, screen: &mut Screen<'_>, wish: &Wish) -> Result<(), Failure> {
-        let registration = self.file()?.provider.register(&wish.options())?;
+        let registration = wish.register(&self.file()?.provider)?;
         self.hold(screen, registration)
     }
 
@@ -289,13 +301,16 @@ pub(crate) fn lines(input: impl BufRead) -> impl Iterator<Item = Result<String, 
     input.lines().map(|line| line.map_err(Failure::from))
 }
 
-/// The answer to `sanctl list` and `sanctl release`.
-pub(crate) fn only_in_a_session(command: &str) -> Failure {
-    Failure::usage(format!(
-        "sanctl {command} alone has nothing to work on: registrations belong to the open file that made \
-         them, and the driver tells nobody about those of others"
-    ))
-    .cure("use it in a session: sanctl session -c \"register 64K\" -c list -c \"release 1\"; sanctl stats shows totals")
+/// The answer to `sanctl release`.
+pub(crate) fn only_in_a_session() -> Failure {
+    Failure::usage(
+        "sanctl release alone has nothing to work on: registrations belong to the open file that \
+         made them, and nobody else can release them",
+    )
+    .cure(
+        "use it in a session: sanctl session -c \"register 64K\" -c list -c \"release 1\"; sanctl \
+         list shows whose registrations there are",
+    )
 }
 
 #[cfg(test)]

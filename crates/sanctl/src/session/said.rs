@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sanproxy_provider::{Connection, ConnectionState, Events};
+use sanproxy_provider::{Connection, ConnectionState, DeviceState, DeviceStatus, Events};
 use serde::Serialize;
 
 use crate::amount;
@@ -202,6 +202,59 @@ impl Received {
 impl Report for Received {
     fn text(&self) -> String {
         format!("Received {} bytes: {}\n", self.length, self.text)
+    }
+}
+
+/// What the status page says.
+#[derive(Serialize)]
+pub(super) struct Status {
+    state: &'static str,
+    generation: u64,
+    live_registrations: u64,
+    live_bytes: u64,
+    peak_bytes: u64,
+    made: u64,
+    released: u64,
+    failures: u64,
+}
+
+impl From<DeviceStatus> for Status {
+    fn from(status: DeviceStatus) -> Self {
+        Self {
+            state: match status.state {
+                DeviceState::Unknown => "unknown",
+                DeviceState::Started => "started",
+                DeviceState::Stopped => "stopped",
+                DeviceState::Removed => "removed",
+            },
+            generation: status.generation,
+            live_registrations: status.live_registrations,
+            live_bytes: status.live_bytes,
+            peak_bytes: status.peak_bytes,
+            made: status.made,
+            released: status.released,
+            failures: status.failures,
+        }
+    }
+}
+
+impl Report for Status {
+    fn text(&self) -> String {
+        let now = amount::bytes(self.live_bytes);
+        pairs(&[
+            (
+                "device",
+                format!("{}, start {}", self.state, self.generation),
+            ),
+            (
+                "registered now",
+                format!("{} with {now}", self.live_registrations),
+            ),
+            ("most bytes so far", amount::bytes(self.peak_bytes)),
+            ("made", self.made.to_string()),
+            ("released", self.released.to_string()),
+            ("failed requests", self.failures.to_string()),
+        ])
     }
 }
 
