@@ -1,7 +1,7 @@
 //! One-shot commands.
 
 use sanctl::Exit;
-use sanproxy_provider::RegisterOptions;
+use sanproxy_provider::{Access, RegisterOptions};
 
 use crate::{
     computer::{Computer, INSTANCE},
@@ -148,7 +148,15 @@ fn list_shows_the_registrations_of_all_programs() {
     assert_eq!(told.replace('_', ""), address);
     let printed = computer.prints(&["list"]);
     assert!(printed.contains("mapped, in crash dumps"), "{printed}");
-    drop((one, other, provider));
+    let start = process.allocate(4096).expect("a page");
+    let secured = provider.secure(start, 100, Access::Read).expect("secured");
+    let last = &computer.json(&["list"])["registrations"][2];
+    assert_eq!(
+        (&last["kind"], &last["length"]),
+        (&"SecuredRange".into(), &100.into())
+    );
+    assert_eq!(last["device_address"], serde_json::Value::Null);
+    drop((secured, one, other, provider));
     computer.finish();
 }
 

@@ -1,7 +1,7 @@
 //! `sanctl list`: the registrations of all programs.
 
 use sanproxy_abi::RegisterFlags;
-use sanproxy_provider::{AddressKind, ListedRegistration};
+use sanproxy_provider::{AddressKind, Kind, ListedRegistration};
 use serde::Serialize;
 
 use crate::amount;
@@ -44,7 +44,7 @@ impl From<ListedRegistration> for Line {
         Self {
             serial: listed.serial,
             process: listed.process,
-            kind: listed.kind.name(),
+            kind: listed.kind.map_or("SecuredRange", Kind::name),
             length: listed.length,
             pieces: listed.pieces,
             device_address: known.then(|| amount::address(listed.device_address)),

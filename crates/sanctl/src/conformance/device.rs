@@ -105,9 +105,10 @@ fn enumeration<S: System>(ground: &Ground<'_, S>) -> Finding {
     let found = listed
         .iter()
         .find(|one| one.device_address == memory.device_address() && one.length == 12288);
-    ensure(found.is_some_and(|one| one.kind == memory.kind()), || {
-        format!("{found:?} of {}", listed.len())
-    })
+    ensure(
+        found.is_some_and(|one| one.kind == Some(memory.kind())),
+        || format!("{found:?} of {}", listed.len()),
+    )
 }
 
 fn quota<S: System>(ground: &Ground<'_, S>) -> Finding {
