@@ -12,6 +12,8 @@ const BUILD: u64 = 1;
 const GET_EX: u64 = 2;
 const BUILD_EX: u64 = 3;
 
+const NONE_MAPPED: u32 = 0xC000_0073;
+
 /// A list for each direction: the device reads what the driver wrote, and the driver what the device wrote.
 fn moves_bytes(dma: DmaConfig, member: u64, routine: &str) {
     let stage = Stage::new(dma);
@@ -152,4 +154,45 @@ fn lists_that_could_only_wait_for_each_other_are_refused() {
         stage.ask(call::SECOND_LIST, &[0, 2 * PAGE, TO_DEVICE, member]);
         stage.finish();
     }
+}
+
+/// What the device uses is a copy exactly where it does not reach the buffer.
+fn view(remapping: bool) -> u64 {
+    let stage = Stage::new(interface(3, remapping));
+    stage.pool_buffer(2 * PAGE);
+    stage.ask(call::LIST, &[0, 2 * PAGE, TO_DEVICE, GET_EX]);
+    let is_copy = stage.ask(call::VIEW, &[])[0];
+    assert_eq!(stage.calls("BuildMdlFromScatterGatherList"), 1);
+    stage.ask(call::PUT, &[]);
+    stage.finish();
+    is_copy
+}
+
+#[test]
+fn list_with_an_iommu_leads_to_the_buffer_itself() {
+    assert_eq!(view(true), 0);
+}
+
+#[test]
+fn list_without_an_iommu_leads_to_a_copy_of_what_is_out_of_reach() {
+    assert_eq!(view(false), 1);
+}
+
+#[test]
+fn mdl_of_a_copy_is_made_once() {
+    let stage = Stage::new(interface(3, false));
+    stage.pool_buffer(PAGE);
+    stage.ask(call::LIST, &[0, PAGE, TO_DEVICE, GET_EX]);
+    stage.ask(call::VIEW, &[]);
+    assert_eq!(stage.try_ask(call::VIEW, &[]), Err(NONE_MAPPED));
+    stage.finish();
+}
+
+#[test]
+fn mdl_of_a_list_is_not_offered_by_version_1() {
+    let stage = Stage::new(interface(1, true));
+    stage.pool_buffer(PAGE);
+    stage.ask(call::LIST, &[0, PAGE, TO_DEVICE, GET]);
+    assert_eq!(stage.try_ask(call::VIEW, &[]), Err(NOT_SUPPORTED));
+    stage.finish();
 }

@@ -5,6 +5,11 @@
 
 mod adapters;
 mod common;
+mod domains;
 mod information;
 mod lists;
+mod packets;
+mod shortages;
 mod stage;
+mod table;
+mod waiting;

@@ -28,11 +28,27 @@ pub(crate) mod call {
     pub(crate) const IN_POOL: u32 = 0x810;
     pub(crate) const CONTIGUOUS: u32 = 0x811;
     pub(crate) const OF_PROCESS: u32 = 0x812;
+    pub(crate) const WRITE: u32 = 0x813;
     pub(crate) const READ: u32 = 0x814;
     pub(crate) const FREE: u32 = 0x815;
+    pub(crate) const FLUSH_BUFFER: u32 = 0x816;
+    pub(crate) const WAIT_FOR: u32 = 0x820;
+    pub(crate) const TAKE: u32 = 0x821;
+    pub(crate) const REQUEST: u32 = 0x822;
+    pub(crate) const AWAIT_REQUEST: u32 = 0x823;
+    pub(crate) const CANCEL_REQUEST: u32 = 0x824;
+    pub(crate) const WITHOUT_OBJECT: u32 = 0x825;
+    pub(crate) const GIVE_BACK: u32 = 0x826;
+    pub(crate) const FORGET_REQUEST: u32 = 0x827;
+    pub(crate) const MAP: u32 = 0x830;
+    pub(crate) const FLUSH: u32 = 0x831;
+    pub(crate) const DROP_MAPPING: u32 = 0x832;
+    pub(crate) const CANCEL: u32 = 0x833;
+    pub(crate) const REMAINING: u32 = 0x834;
     pub(crate) const LIST: u32 = 0x840;
     pub(crate) const SECOND_LIST: u32 = 0x841;
     pub(crate) const PUT: u32 = 0x842;
+    pub(crate) const VIEW: u32 = 0x843;
     pub(crate) const COMMON: u32 = 0x850;
     pub(crate) const FREE_COMMON: u32 = 0x851;
     pub(crate) const VECTOR: u32 = 0x852;
@@ -41,6 +57,13 @@ pub(crate) mod call {
     pub(crate) const SHARE: u32 = 0x855;
     pub(crate) const UNSHARE: u32 = 0x856;
     pub(crate) const LOCATE_VECTOR: u32 = 0x857;
+    pub(crate) const DOMAIN: u32 = 0x860;
+    pub(crate) const PUBLISH: u32 = 0x861;
+    pub(crate) const WITHDRAW: u32 = 0x862;
+    pub(crate) const JOIN: u32 = 0x863;
+    pub(crate) const LEAVE: u32 = 0x864;
+    pub(crate) const FORGET_DOMAIN: u32 = 0x865;
+    pub(crate) const DOMAIN_BUFFER: u32 = 0x866;
 }
 
 /// An interface of this version, with an IOMMU or with copies of what the device does not reach: the machine has no memory
@@ -145,6 +168,13 @@ impl Stage {
             .expect("its bytes")
     }
 
+    /// Closes the file, which gives everything back, and opens another.
+    pub(crate) fn reopen(&mut self) {
+        let new = self.process.open(&INTERFACE).expect("the device opens");
+        let old = std::mem::replace(&mut self.file, new);
+        old.close().expect("closed");
+    }
+
     pub(crate) fn nic(&self) -> BusMaster {
         self.device.bus_master()
     }
@@ -172,6 +202,33 @@ impl Stage {
     pub(crate) fn finish(self) {
         let report = self.end();
         assert!(report.is_clean(), "{report}");
+    }
+}
+
+/// Another device of the same driver, open.
+pub(crate) struct Second {
+    pub(crate) file: File,
+    pub(crate) device: Device,
+}
+
+impl Stage {
+    pub(crate) fn second_device(&self) -> Second {
+        let device = self.driver.add_device().expect("AddDevice succeeds");
+        assert!(device.start().expect("START comes back").is_success());
+        let file = self.process.open_device(&device).expect("it opens");
+        Second { file, device }
+    }
+}
+
+impl Second {
+    pub(crate) fn end(self) {
+        self.file.close().expect("closed");
+        assert!(
+            self.device
+                .remove()
+                .expect("REMOVE comes back")
+                .is_success()
+        );
     }
 }
 
