@@ -6,6 +6,7 @@
 mod adapters;
 mod common;
 mod domains;
+mod driver;
 mod information;
 mod lists;
 mod packets;

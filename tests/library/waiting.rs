@@ -79,6 +79,29 @@ fn list_for_which_own_lists_leave_no_registers_is_refused_at_once() {
     }
 }
 
+/// Without the budget they would be queued behind the list for ever.
+#[test]
+fn registers_or_a_list_to_wait_for_are_refused_at_once_beside_a_list_of_version_3() {
+    let stage = Stage::new(DmaConfig {
+        map_registers: 4,
+        system_map_registers: 4,
+        ..interface(3, false)
+    });
+    stage.pool_buffer(4 * PAGE);
+    stage.ask(call::LIST, &[0, 3 * PAGE, TO_DEVICE, GET_EX]);
+    assert_eq!(
+        stage.try_ask(call::WAIT_FOR, &[2]),
+        Err(INSUFFICIENT_RESOURCES)
+    );
+    let list = [0, 2 * PAGE, TO_DEVICE, GET];
+    assert_eq!(
+        stage.try_ask(call::SECOND_LIST, &list),
+        Err(INSUFFICIENT_RESOURCES)
+    );
+    stage.ask(call::WAIT_FOR, &[1]);
+    stage.finish();
+}
+
 #[test]
 fn registers_are_waited_for_until_another_device_gives_them_back() {
     for version in [1, 2, 3] {

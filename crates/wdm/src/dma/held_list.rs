@@ -13,7 +13,7 @@ use wdk_sys::{DEVICE_OBJECT, IRP, KEVENT};
 
 use super::{
     Adapter, Direction, Error,
-    budget::Charge,
+    budget::{Charge, Purpose},
     context::TransferContext,
     list_buffer::{self, ListBuffer},
     signatures::{List, PutList},
@@ -56,7 +56,7 @@ pub(super) struct HeldList {
     #[expect(dead_code, reason = "the list lies in it")]
     own: Option<ListBuffer>,
     #[expect(dead_code, reason = "counted as long as the list holds them")]
-    charge: Option<Charge>,
+    charge: Charge,
 }
 
 // SAFETY: nothing in it is bound to a thread.
@@ -138,10 +138,11 @@ impl HeldList {
         context: Option<TransferContext>,
     ) -> Result<Self, Error> {
         let put = adapter.table.put_list()?;
-        let (member, charge) = match context {
-            Some(_) => (ListMember::GetEx, None),
-            None => (ListMember::Get, Some(Charge::new(adapter, span.pages())?)),
+        let (member, purpose) = match context {
+            Some(_) => (ListMember::GetEx, Purpose::ListAtOnce),
+            None => (ListMember::Get, Purpose::List),
         };
+        let charge = Charge::new(adapter, span.pages(), purpose)?;
         let ask = |delivery: *mut Delivery| match &context {
             // SAFETY: the caller's promise; the delivery stays until `deliver` has run.
             Some(context) => unsafe { get_ex(adapter, context, span, delivery) },
@@ -167,7 +168,7 @@ impl HeldList {
     /// As for [`HeldList::new`].
     unsafe fn build(adapter: &Shared<Adapter>, span: &Span<'_>) -> Result<Self, Error> {
         let (build, put) = (adapter.table.build_list()?, adapter.table.put_list()?);
-        let charge = Charge::new(adapter, span.pages())?;
+        let charge = Charge::new(adapter, span.pages(), Purpose::List)?;
         let own = ListBuffer::for_span(adapter, span)?;
         let ask = |delivery: *mut Delivery| {
             // SAFETY: the adapter and its device are live; the buffer is as long as said; the rest is
@@ -198,7 +199,7 @@ impl HeldList {
             adapter: adapter.clone(),
             context: None,
             own: Some(own),
-            charge: Some(charge),
+            charge,
         })
     }
 
@@ -209,6 +210,7 @@ impl HeldList {
         let table = adapter.table;
         let (build, put) = (table.build_list_ex()?, table.put_list()?);
         let free_object = table.free_object()?;
+        let charge = Charge::new(adapter, span.pages(), Purpose::ListAtOnce)?;
         let context = TransferContext::new(adapter)?;
         let own = ListBuffer::for_span(adapter, span)?;
         let mut list = ptr::null_mut();
@@ -249,7 +251,7 @@ impl HeldList {
             adapter: adapter.clone(),
             context: Some(context),
             own: Some(own),
-            charge: None,
+            charge,
         })
     }
 

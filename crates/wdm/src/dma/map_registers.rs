@@ -14,7 +14,7 @@ use wdk_sys::{DEVICE_OBJECT, IRP, KEVENT};
 
 use super::{
     Adapter, Error,
-    budget::Charge,
+    budget::{Charge, Purpose},
     channel_use::ChannelUse,
     context::TransferContext,
     held_list::{KEEP_REGISTERS, SYNCHRONOUS},
@@ -89,7 +89,7 @@ impl MapRegisters {
         } else {
             (Release::Registers(table.free_registers()?), keep_registers)
         };
-        let charge = Charge::new(adapter, count)?;
+        let charge = Charge::new(adapter, count, Purpose::Registers)?;
         let channel = ChannelUse::alone(adapter)?;
         let mut delivery = Delivery {
             base: ptr::null_mut(),
@@ -129,14 +129,14 @@ impl MapRegisters {
     /// # Errors
     ///
     /// [`Error::Refused`] with `STATUS_INSUFFICIENT_RESOURCES` if there are not so many free now,
-    /// [`Error::NoRegisters`] if with what this adapter's other requests hold there never are,
+    /// [`Error::NoRegisters`] if with those that the driver has of this adapter there never are,
     /// [`Error::Busy`] while [`MapRegisters::wait_for`] waits, [`Error::NotOffered`].
     pub fn take(adapter: &Shared<Adapter>, count: u32) -> Result<Self, Error> {
         check_count(adapter, count)?;
         let table = adapter.table;
         let allocate = table.allocate_channel_ex()?;
         let release = Release::Object(table.free_object()?, table.free_registers()?);
-        let charge = Charge::new(adapter, count)?;
+        let charge = Charge::new(adapter, count, Purpose::RegistersAtOnce)?;
         let object = ChannelUse::with_others(adapter)?;
         let context = TransferContext::new(adapter)?;
         let mut base = ptr::null_mut();

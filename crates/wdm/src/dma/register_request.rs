@@ -9,7 +9,7 @@ use wdk_sys::KEVENT;
 
 use super::{
     Adapter, Error, MapRegisters,
-    budget::Charge,
+    budget::{Charge, Purpose},
     channel_use::ChannelUse,
     context::TransferContext,
     map_registers::{Delivery, Release, check_count, keep_registers},
@@ -63,7 +63,7 @@ impl RegisterRequest {
         let allocate = table.allocate_channel_ex()?;
         let cancel = table.cancel_channel()?;
         let release = Release::Registers(table.free_registers()?);
-        let charge = Charge::new(adapter, count)?;
+        let charge = Charge::new(adapter, count, Purpose::RegistersAtOnce)?;
         let queued = ChannelUse::with_others(adapter)?;
         let context = TransferContext::new(adapter)?;
         let delivery = Owned::new(Delivery {
