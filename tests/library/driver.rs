@@ -23,7 +23,7 @@ fn scarce() -> Scene {
 fn user_buffers_that_would_wait_for_each_other_are_refused() {
     let scene = scarce();
     let memory = || scene.process.allocate(5 * 4096).expect("memory");
-    let options = || UserBufferOptions::new(memory(), 5 * PAGE, Access::Read);
+    let options = || UserBufferOptions::new(memory(), 5 * PAGE, Access::Read).allow_pieces();
     let first = scene.provider.register_user_buffer(&options());
     let first = first.expect("registers enough");
     let refused = scene.provider.register_user_buffer(&options()).err();
@@ -40,11 +40,11 @@ fn user_buffers_that_would_wait_for_each_other_are_refused() {
 fn user_buffer_longer_than_all_map_registers_is_refused_and_leaves_them() {
     let scene = scarce();
     let start = scene.process.allocate(20 * 4096).expect("memory");
-    let long = UserBufferOptions::new(start, 20 * PAGE, Access::Read);
+    let long = UserBufferOptions::new(start, 20 * PAGE, Access::Read).allow_pieces();
     let refused = scene.provider.register_user_buffer(&long).err();
     let status = refused.and_then(|error| error.status());
     assert_eq!(status.map(|status| status.0), Some(INSUFFICIENT_RESOURCES));
-    let short = UserBufferOptions::new(start, 7 * PAGE, Access::Read);
+    let short = UserBufferOptions::new(start, 7 * PAGE, Access::Read).allow_pieces();
     drop(
         scene
             .provider
