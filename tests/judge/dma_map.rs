@@ -1,34 +1,35 @@
 //! Adapter channels, map registers, and what is mapped with them.
 
 use nt_host::dma::DmaConfig;
+use nt_machine::MachineConfig;
 
 use crate::stage::{Stage, builder, caught, code, fault, work};
 
 caught! {
     flush_of_too_many_bytes_is_v143: 143, 0 => "V143";
     fragment_without_a_map_register_is_v144: 144, 0 => "V144";
-    adapter_channel_freed_twice_is_v147: 18, 0 => "V147";
+    adapter_channel_freed_twice_is_v147: 147, 1 => "V147";
     map_registers_freed_twice_are_v148: 148, 0 => "V148";
     map_registers_freed_with_another_number_are_v148: 148, 1 => "V148";
     map_registers_freed_instead_of_their_channel_are_v148: 148, 2 => "V148";
-    adapter_put_with_a_channel_is_v151: 20, 0 => "V151";
-    adapter_put_with_map_registers_is_v152: 20, 0 => "V152";
-    adapter_put_with_a_mapped_transfer_is_v156: 20, 1 => "V156";
+    adapter_put_with_a_channel_is_v151: 151, 1 => "V151";
+    adapter_put_with_map_registers_is_v152: 151, 1 => "V152";
+    adapter_put_with_a_mapped_transfer_is_v156: 151, 2 => "V156";
     second_channel_is_v154: 154, 0 => "V154";
     channel_freed_before_the_flush_is_v156: 156, 0 => "V156";
     transfer_mapped_before_the_flush_of_the_last_is_v156: 156, 1 => "V156";
     adapter_object_freed_before_the_flush_is_v156: 156, 2 => "V156";
     map_registers_freed_before_the_flush_are_v159: 159, 0 => "V159";
     routine_that_maps_and_keeps_nothing_is_v159: 159, 1 => "V159";
-    flush_of_another_buffer_is_v163: 22, 0 => "V163";
+    flush_of_another_buffer_is_v163: 163, 1 => "V163";
     range_mapped_twice_is_v167: 167, 0 => "V167";
     buffer_before_the_mdl_is_v169: 169, 0 => "V169";
     buffer_behind_the_mdl_is_v169: 169, 1 => "V169";
     buffer_longer_than_the_mdl_is_v169: 169, 2 => "V169";
     flush_of_nothing_is_v170: 170, 0 => "V170";
-    channel_below_dispatch_level_is_v053: 34, 0 => "V053";
-    flush_above_dispatch_level_is_v161: 34, 1 => "V161";
-    domain_above_passive_level_is_v161: 34, 2 => "V161";
+    channel_below_dispatch_level_is_v053: 53, 1 => "V053";
+    flush_above_dispatch_level_is_v161: 161, 1 => "V161";
+    domain_above_passive_level_is_v161: 161, 2 => "V161";
 }
 
 #[test]
@@ -104,4 +105,22 @@ fn dma_without_an_iommu_is_not_reported() {
         let report = stage.end();
         assert!(report.is_clean(), "{report}");
     }
+}
+
+#[test]
+fn device_writing_beside_a_bounced_buffer_is_v158() {
+    let dma = DmaConfig {
+        remapping: false,
+        ..DmaConfig::default()
+    };
+    let machine = MachineConfig::without_low_memory();
+    let stage = Stage::on(builder().machine(machine).dma(dma));
+    let logical = stage.ask(work::MAPPED_PAGE, 2, 0);
+    let device = stage.device.bus_master();
+    device
+        .write(logical + 100, &[1])
+        .expect("nothing protects it");
+    drop(stage.send(code(work::MAPPED_PAGE), 3, 0));
+    let report = stage.end();
+    assert!(report.has("V158"), "{report}");
 }

@@ -13,6 +13,7 @@ use super::lists::List;
 use super::pool;
 use super::table::{self, Slot};
 use super::vectors::Vector;
+use crate::call::exported;
 use crate::export::{IrqlRule, exports};
 use crate::guarded::GuardedBlock;
 use crate::host::{Host, current};
@@ -266,7 +267,10 @@ pub(crate) fn find(host: &Arc<Host>, address: u64) -> Option<Arc<Adapter>> {
 }
 
 extern "win64" fn put_dma_adapter(adapter: u64) {
-    put(&current(), adapter);
+    exported(|host| {
+        put(host, adapter);
+        pool::serve(host)
+    });
 }
 
 fn put(host: &Arc<Host>, address: u64) {

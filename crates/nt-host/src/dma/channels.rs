@@ -13,7 +13,7 @@ use super::transfer::Transfer;
 use crate::access;
 use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
-use crate::host::{Host, current};
+use crate::host::Host;
 use crate::lock;
 use crate::memory::stacks::Stack;
 use crate::status::NtStatus;
@@ -434,28 +434,31 @@ extern "win64" fn free_adapter_object(adapter: u64, action: u32) {
 }
 
 extern "win64" fn cancel_adapter_channel(adapter: u64, device: u64, context: u64) -> u8 {
-    let host = current();
-    let Some(adapter) = find(&host, adapter) else {
-        return 0;
-    };
-    if !super::device::is_pdo(&host, device) {
-        let message = "DeviceObject is no physical device object";
-        host.violation("V008", "C4/0x16", message);
-        return 0;
-    }
-    let of_request = |request: &Request| {
-        let same = request.context == context && context != 0;
-        same && Arc::ptr_eq(&request.adapter, &adapter)
-    };
-    let withdrawn = host.dma.registers.withdraw(of_request);
-    if withdrawn.is_empty() {
-        return u8::from(contexts::cancel_next(&host, &adapter, context));
-    }
-    for request in withdrawn {
-        drop_request(&host, request);
-        lock(&adapter.state).contexts.end(context);
-    }
-    1
+    exported(|host| {
+        let Some(adapter) = find(host, adapter) else {
+            return Ok(0);
+        };
+        if !super::device::is_pdo(host, device) {
+            let message = "DeviceObject is no physical device object";
+            host.violation("V008", "C4/0x16", message);
+            return Ok(0);
+        }
+        let of_request = |request: &Request| {
+            let same = request.context == context && context != 0;
+            same && Arc::ptr_eq(&request.adapter, &adapter)
+        };
+        let withdrawn = host.dma.registers.withdraw(of_request);
+        if withdrawn.is_empty() {
+            return Ok(u8::from(contexts::cancel_next(host, &adapter, context)));
+        }
+        for request in withdrawn {
+            drop_request(host, request);
+            lock(&adapter.state).contexts.end(context);
+        }
+        // Those behind it need not wait for it any more.
+        pool::serve(host)?;
+        Ok(1)
+    })
 }
 
 /// Forgets a request that waited.

@@ -15,6 +15,7 @@ use nt_machine::{FrameList, PAGE_SIZE};
 
 use super::pieces::Piece;
 use crate::host::Host;
+use crate::memory::blocks::SLACK;
 
 /// Which side is brought up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +35,9 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Bounce pages.
-    pub(crate) const fn bounce(frames: FrameList) -> Self {
+    /// Bounce pages. What is in them before the transfer is not the buffer's.
+    pub(crate) fn bounce(host: &Arc<Host>, frames: FrameList, piece: &Piece) -> Self {
+        pad(host, &frames, piece);
         Self {
             frames,
             agreed: None,
@@ -44,6 +46,7 @@ impl Copy {
 
     /// A shadow, equal to the piece at first.
     pub(crate) fn shadow(host: &Arc<Host>, frames: FrameList, piece: &Piece) -> Self {
+        pad(host, &frames, piece);
         let bytes = read(host, &piece.frames, piece);
         write(host, &frames, piece, &bytes);
         Self {
@@ -55,6 +58,16 @@ impl Copy {
     /// Whether the device needs it because it does not reach the piece's own pages.
     pub(crate) const fn is_bounce(&self) -> bool {
         self.agreed.is_none()
+    }
+
+    /// Whether the device has written beside the piece.
+    pub(crate) fn is_overrun(&self, host: &Arc<Host>, piece: &Piece) -> bool {
+        padding(&self.frames, piece)
+            .into_iter()
+            .any(|(offset, length)| {
+                let bytes = read_at(host, &self.frames, offset, length);
+                bytes.iter().any(|byte| *byte != SLACK)
+            })
     }
 
     /// Brings one side up to date.
@@ -69,6 +82,20 @@ impl Copy {
             Some(agreed) => write_changes(host, to, piece, &bytes, agreed),
         }
     }
+}
+
+/// Fills what lies before and behind a piece in pages of the system's own.
+fn pad(host: &Arc<Host>, frames: &FrameList, piece: &Piece) {
+    for (offset, length) in padding(frames, piece) {
+        write_at(host, frames, offset, &vec![SLACK; length]);
+    }
+}
+
+/// Offset and length of the parts of the pages that the device has no business in.
+fn padding(frames: &FrameList, piece: &Piece) -> [(u64, usize); 2] {
+    let end = piece.offset + piece.length;
+    let behind = frames.pages() * PAGE_SIZE - end;
+    [(0, piece.offset as usize), (end, behind as usize)]
 }
 
 /// Writes the runs of bytes that differ from what was agreed, and agrees on them.
@@ -96,8 +123,12 @@ fn write_changes(
 
 /// The bytes of a piece in these frames.
 fn read(host: &Arc<Host>, frames: &FrameList, piece: &Piece) -> Vec<u8> {
-    let mut bytes = vec![0; piece.length as usize];
-    for (address, range) in places(frames, piece.offset, bytes.len()) {
+    read_at(host, frames, piece.offset, piece.length as usize)
+}
+
+fn read_at(host: &Arc<Host>, frames: &FrameList, offset: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    for (address, range) in places(frames, offset, length) {
         let done = host.machine().read_physical(address, &mut bytes[range]);
         debug_assert!(done.is_ok(), "{done:?}");
     }

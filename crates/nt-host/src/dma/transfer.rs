@@ -78,7 +78,7 @@ impl Transfer {
         let mut copy = if reached {
             Copy::shadow(host, frames, &piece)
         } else {
-            Copy::bounce(frames)
+            Copy::bounce(host, frames, &piece)
         };
         if copy.is_bounce() && self.to_device {
             copy.synchronise(host, &piece, Toward::Device);
@@ -158,7 +158,22 @@ impl Transfer {
     /// Ends the transfer: what the device wrote to pages of the system's own comes back.
     pub(crate) fn unmap(mut self, host: &Arc<Host>) {
         self.synchronise(host, Toward::Processor);
+        self.judge_padding(host);
         self.abandon(host);
+    }
+
+    /// Only pages of the system's own show what a device wrote beside the buffer: in the driver's own pages lies more of the
+    /// driver's.
+    fn judge_padding(&self, host: &Arc<Host>) {
+        for part in &self.parts {
+            let copy = part.copy.as_ref();
+            if copy.is_some_and(|copy| copy.is_overrun(host, &part.piece)) {
+                let (length, offset) = (part.piece.length, part.piece.offset);
+                let message =
+                    format!("the device wrote beside {length} bytes at page offset {offset:#x}");
+                host.violation("V158", "E6/0x0F", message);
+            }
+        }
     }
 
     /// Ends the transfer, and what the device wrote to pages of the system's own is lost.

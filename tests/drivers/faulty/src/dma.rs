@@ -196,6 +196,9 @@ pub(crate) fn freed_buffer(request: &Request) -> *mut u8 {
 }
 
 fn list_below_dispatch(request: &Request) -> Answer {
+    if request.variant == 1 {
+        return dma_map::channel_below_dispatch(request);
+    }
     let (mdl, block) = buffer();
     let list = list(request, mdl, block.cast(), PAGE as ULONG);
     if !list.is_null() {
@@ -258,6 +261,9 @@ fn more_map_registers_than_the_maximum(request: &Request) -> Answer {
 }
 
 fn list_put_in_the_other_direction(request: &Request) -> Answer {
+    if request.variant == 1 {
+        return dma_map::flush_of_another_buffer(request);
+    }
     let adapter = adapter(request);
     let (mdl, block) = buffer();
     at_irql(DISPATCH, || unsafe {
@@ -347,6 +353,9 @@ fn adapter_put_twice(request: &Request) -> Answer {
 }
 
 fn common_buffer_above_passive(request: &Request) -> Answer {
+    if request.variant > 0 {
+        return dma_map::member_at_a_wrong_irql(request);
+    }
     let adapter = adapter(request);
     let buffer = at_irql(APC, || allocate(adapter, PAGE as ULONG));
     if !buffer.memory.is_null() {

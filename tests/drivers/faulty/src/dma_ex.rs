@@ -9,7 +9,7 @@ use wdk_sys::{
 
 use crate::{
     control::{Answer, Fault, OK, Request},
-    dma, mdl, pool,
+    dma, dma_map, mdl, pool,
     system::{DISPATCH, PAGE, at_irql, operation, table},
 };
 
@@ -92,6 +92,9 @@ pub(crate) fn work(request: &Request, adapter: PDMA_ADAPTER) {
 }
 
 fn adapter_object_freed_too_often(request: &Request) -> Answer {
+    if request.variant == 1 {
+        return dma_map::channel_freed_too_often(request);
+    }
     let adapter = dma::adapter(request);
     let list = list(request, adapter);
     free_object(adapter, DeallocateObject);
@@ -101,6 +104,9 @@ fn adapter_object_freed_too_often(request: &Request) -> Answer {
 }
 
 fn adapter_put_with_an_adapter_object(request: &Request) -> Answer {
+    if request.variant > 0 {
+        return dma_map::adapter_put_with_a_channel(request);
+    }
     let adapter = dma::second_adapter(request);
     let list = list(request, adapter);
     put(adapter, &list);

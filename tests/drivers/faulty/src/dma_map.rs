@@ -26,11 +26,6 @@ pub(crate) const FAULTS: &[Fault] = &[
     (167, range_mapped_twice),
     (169, buffer_outside_the_first_mdl),
     (170, flush_of_nothing),
-    // Under numbers of rules that have no fault of their own: others of 147, 151 and 163, and IRQLs.
-    (18, channel_freed_too_often),
-    (20, adapter_put_with_a_channel),
-    (22, flush_of_another_buffer),
-    (34, member_at_a_wrong_irql),
 ];
 
 /// What a routine that gets map registers is told, and what it tells.
@@ -262,7 +257,7 @@ fn flush_of_too_many_bytes(request: &Request) -> Answer {
     })
 }
 
-fn flush_of_another_buffer(request: &Request) -> Answer {
+pub(crate) fn flush_of_another_buffer(request: &Request) -> Answer {
     with_mapped_page(request, |adapter, _, base| {
         let other = Buffer::new();
         flush(adapter, other.mdl, base, other.block, PAGE);
@@ -411,7 +406,7 @@ fn map_registers_hoarded(request: &Request) -> Answer {
     OK
 }
 
-fn channel_freed_too_often(request: &Request) -> Answer {
+pub(crate) fn channel_freed_too_often(request: &Request) -> Answer {
     let adapter = dma::adapter(request);
     let _ = allocate(request, adapter, 1, KeepObject);
     free_channel(adapter);
@@ -419,12 +414,12 @@ fn channel_freed_too_often(request: &Request) -> Answer {
     OK
 }
 
-/// With a channel and its registers (variant 0), with a transfer mapped as well (1).
-fn adapter_put_with_a_channel(request: &Request) -> Answer {
+/// With a channel and its registers (variant 1), with a transfer mapped as well (2).
+pub(crate) fn adapter_put_with_a_channel(request: &Request) -> Answer {
     let adapter = dma::second_adapter(request);
     let base = allocate(request, adapter, 1, KeepObject);
     let buffer = Buffer::new();
-    if request.variant == 1 {
+    if request.variant == 2 {
         map(adapter, buffer.mdl, base, buffer.block, PAGE);
     }
     dma::put(adapter);
@@ -432,47 +427,48 @@ fn adapter_put_with_a_channel(request: &Request) -> Answer {
     OK
 }
 
-/// A channel below `DISPATCH_LEVEL` (variant 0), a flush above it (1), a domain above `PASSIVE_LEVEL` (2).
-fn member_at_a_wrong_irql(request: &Request) -> Answer {
+/// A flush above `DISPATCH_LEVEL` (variant 1), a domain above `PASSIVE_LEVEL` (2).
+pub(crate) fn member_at_a_wrong_irql(request: &Request) -> Answer {
     let adapter = dma::adapter(request);
-    match request.variant {
-        0 => {
-            let mut channel = Channel {
-                answer: DeallocateObject,
-                base: ptr::null_mut(),
-            };
-            let context = (&raw mut channel).cast();
-            unsafe {
-                let device = (*request.extension).this;
-                let allocate = operation!(adapter, AllocateAdapterChannel);
-                let _ = allocate(adapter, device, 1, Some(control), context);
-            }
-        }
-        1 => {
-            return with_mapped_page(request, |adapter, buffer, base| {
-                at_irql(DEVICE, || {
-                    flush(adapter, buffer.mdl, base, buffer.block, PAGE);
-                });
-                map(adapter, buffer.mdl, base, buffer.block, PAGE);
+    if request.variant == 1 {
+        return with_mapped_page(request, |adapter, buffer, base| {
+            at_irql(DEVICE, || {
+                flush(adapter, buffer.mdl, base, buffer.block, PAGE);
             });
-        }
-        _ => {
-            at_irql(APC, || unsafe {
-                let _ = operation!(adapter, GetDmaDomain)(adapter);
-            });
-        }
+            map(adapter, buffer.mdl, base, buffer.block, PAGE);
+        });
+    }
+    at_irql(APC, || unsafe {
+        let _ = operation!(adapter, GetDmaDomain)(adapter);
+    });
+    OK
+}
+
+pub(crate) fn channel_below_dispatch(request: &Request) -> Answer {
+    let adapter = dma::adapter(request);
+    let mut channel = Channel {
+        answer: DeallocateObject,
+        base: ptr::null_mut(),
+    };
+    let context = (&raw mut channel).cast();
+    unsafe {
+        let device = (*request.extension).this;
+        let allocate = operation!(adapter, AllocateAdapterChannel);
+        let _ = allocate(adapter, device, 1, Some(control), context);
     }
     OK
 }
 
-/// Maps a page and answers with its logical address (variant 0), flushes it and gives all back (1); the stash holds it.
+/// Maps a page (variant 0) or a hundred bytes of it (2) and answers with the logical address; flushes them (1, 3) and gives
+/// all back. The stash holds it meanwhile.
 pub(crate) fn mapped_page(request: &Request) -> Answer {
     let adapter = dma::adapter(request);
     let stash = unsafe { &raw mut (*request.extension).stash };
-    if request.variant == 0 {
+    let bytes = if request.variant < 2 { PAGE } else { 100 };
+    if request.variant.is_multiple_of(2) {
         let buffer = Buffer::new();
         let base = allocate(request, adapter, 1, DeallocateObjectKeepRegisters);
-        let mut length = PAGE as ULONG;
+        let mut length = bytes as ULONG;
         let logical = unsafe {
             let map = operation!(adapter, MapTransfer);
             let from = buffer.block.cast();
@@ -492,7 +488,7 @@ pub(crate) fn mapped_page(request: &Request) -> Answer {
     }
     let [mdl, block, base, ..] = unsafe { *stash };
     let (mdl, block) = (mdl as PMDL, block as *mut u8);
-    flush(adapter, mdl, base as PVOID, block, PAGE);
+    flush(adapter, mdl, base as PVOID, block, bytes);
     free(adapter, base as PVOID, 1);
     Buffer { mdl, block }.free();
     OK

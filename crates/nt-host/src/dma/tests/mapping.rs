@@ -49,6 +49,24 @@ fn bounce_page_is_copied_at_map_or_at_flush() {
 }
 
 #[test]
+fn device_that_writes_beside_a_bounced_buffer_is_v158_at_the_flush() {
+    let nic = Nic::out_of_reach();
+    let (buffer, mdl) = pool_mdl(&nic, PAGE);
+    access::fill(buffer, 0x11, 4096);
+    let base = nic.base(1);
+    let (logical, _) = nic.map(mdl, base, buffer + 8, 100, false);
+    nic.device().write(logical, &[0x22; 101]).unwrap();
+    assert!(nic.flush(mdl, base, buffer + 8, 100, false));
+    assert_eq!(
+        access::read::<u16>(buffer + 107),
+        0x1122,
+        "beside it nothing comes back"
+    );
+    nic.free_registers(base, 1);
+    assert_eq!(nic.rules(), ["V158"]);
+}
+
+#[test]
 fn registers_freed_without_a_flush_are_v159_and_the_data_is_lost() {
     let nic = Nic::out_of_reach();
     let (buffer, mdl) = pool_mdl(&nic, PAGE);

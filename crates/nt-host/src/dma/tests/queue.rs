@@ -185,3 +185,84 @@ fn request_that_waits_at_put_is_v151_and_is_not_called() {
     drop(held);
     assert_eq!((CALLS.get(), nic.rules()), (0, vec!["V151"]));
 }
+
+#[test]
+fn request_behind_a_cancelled_one_need_not_wait_for_it() {
+    let nic = Nic::plain();
+    let (base, mdl) = pool_mdl(&nic, PAGE);
+    let context = nic.context();
+    let all = nic.free_in_pool();
+    let held = nic.hold(all - 2);
+    assert_eq!(nic.channel_ex(context, 3, FREE), 0);
+    LIST.set(0);
+    nic.list_of(mdl, base, PAGE, true);
+    assert_eq!(LIST.get(), 0);
+    let cancel = [nic.adapter, nic.pdo, context];
+    nic.kernel.call("CancelAdapterChannel", &cancel);
+    assert_ne!(LIST.get(), 0);
+    nic.put_list(LIST.get(), true);
+    drop(held);
+    nic.put();
+    nic.kernel.assert_clean();
+}
+
+#[test]
+fn request_that_waits_at_unload_is_a_leak_and_is_not_called() {
+    let nic = Nic::plain();
+    let held = nic.hold(u32::MAX);
+    nic.channel(1, FREE);
+    driver_unloaded(&nic.kernel.host);
+    drop(held);
+    let leaks = nic.kernel.host.report().leaks;
+    assert!(leaks.iter().any(|leak| leak.kind == "DMA request"));
+    assert_eq!(CALLS.get(), 0);
+}
+
+/// A driver's list control routine: sends the list to the thread that asked for it.
+extern "win64" fn send_list(_device: u64, _irp: u64, list: u64, sender: u64) {
+    // SAFETY: the context is a sender that outlives all threads of the test.
+    let sender = unsafe { &*(sender as *const std::sync::mpsc::Sender<u64>) };
+    sender.send(list).unwrap();
+}
+
+#[test]
+fn threads_that_share_too_few_registers_are_all_served() {
+    let dma = DmaConfig {
+        system_map_registers: 3,
+        ..config()
+    };
+    let nic = Nic::new(MachineConfig::default(), dma);
+    let (adapter, pdo, host) = (nic.adapter, nic.pdo, &nic.kernel.host);
+    // A sender outlives its thread: another one may still be inside of `send` when the list has arrived.
+    let (senders, receivers): (Vec<_>, Vec<_>) = [1, 2, 3, 2]
+        .map(|_| std::sync::mpsc::channel())
+        .into_iter()
+        .unzip();
+    std::thread::scope(|scope| {
+        for ((pages, sender), receiver) in [1, 2, 3, 2].into_iter().zip(&senders).zip(receivers) {
+            scope.spawn(move || {
+                let kernel = Kernel::on(host);
+                let (base, mdl) = kernel.described(pages * PAGE);
+                let (function, context) = (
+                    send_list as *const () as u64,
+                    core::ptr::from_ref(sender) as u64,
+                );
+                let arguments = [adapter, pdo, mdl, base, pages * PAGE, function, context, 1];
+                for _ in 0..200 {
+                    let status = thread::at_irql(DISPATCH, || {
+                        kernel.call32("GetScatterGatherList", &arguments)
+                    });
+                    assert_eq!(status, 0);
+                    let limit = std::time::Duration::from_secs(20);
+                    let list = receiver.recv_timeout(limit).unwrap();
+                    thread::at_irql(DISPATCH, || {
+                        kernel.call("PutScatterGatherList", &[adapter, list, 1])
+                    });
+                }
+            });
+        }
+    });
+    assert_eq!(nic.free_in_pool(), 3);
+    nic.put();
+    nic.kernel.assert_clean();
+}
