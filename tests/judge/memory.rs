@@ -37,6 +37,7 @@ caught! {
     executable_contiguous_memory_is_v138: 138, 0 => "V138";
     executable_mapping_is_v139: 139, 0 => "V139";
     unchecked_null_is_v300: 300, 0 => "V300";
+    null_given_to_a_routine_of_the_systems_is_v300: 300, 1 => "V300";
 }
 
 /// The report after a fault that needs a page of the calling process.

@@ -7,14 +7,30 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU64};
 
+/// Lets a driver's NULL fault as it does on a real system: the checks of our own language would end the whole process.
+fn fault_at_null(address: u64, write: bool) {
+    if address != 0 {
+        return;
+    }
+    if write {
+        // SAFETY: nothing is mapped at zero: the access faults as described above.
+        unsafe { core::arch::asm!("mov byte ptr [{0}], 0", in(reg) address, options(nostack)) };
+    } else {
+        // SAFETY: as above.
+        unsafe { core::arch::asm!("cmp byte ptr [{0}], 0", in(reg) address, options(nostack)) };
+    }
+}
+
 /// Reads a value at `address`, however aligned.
 pub(crate) fn read<T: Copy>(address: u64) -> T {
+    fault_at_null(address, false);
     // SAFETY: `T` is plain data; a bad address faults into the driver's exception dispatcher.
     unsafe { core::ptr::read_unaligned(address as *const T) }
 }
 
 /// Writes a value at `address`, however aligned.
 pub(crate) fn write<T: Copy>(address: u64, value: T) {
+    fault_at_null(address, true);
     // SAFETY: as for `read`; the driver handed this address over to be written.
     unsafe { core::ptr::write_unaligned(address as *mut T, value) }
 }
@@ -31,6 +47,7 @@ pub(crate) fn copy_out(address: u64, bytes: &mut [u8]) {
     if bytes.is_empty() {
         return;
     }
+    fault_at_null(address, false);
     // SAFETY: the destination is a live slice; a bad source faults as described above.
     unsafe {
         core::ptr::copy(address as *const u8, bytes.as_mut_ptr(), bytes.len());
@@ -42,6 +59,7 @@ pub(crate) fn copy_in(address: u64, bytes: &[u8]) {
     if bytes.is_empty() {
         return;
     }
+    fault_at_null(address, true);
     // SAFETY: the source is a live slice; a bad destination faults as described above.
     unsafe {
         core::ptr::copy(bytes.as_ptr(), address as *mut u8, bytes.len());
@@ -50,6 +68,7 @@ pub(crate) fn copy_in(address: u64, bytes: &[u8]) {
 
 /// Fills shared memory with one byte.
 pub(crate) fn fill(address: u64, value: u8, length: usize) {
+    fault_at_null(address, true);
     // SAFETY: a bad address faults as described above.
     unsafe {
         core::ptr::write_bytes(address as *mut u8, value, length);

@@ -301,6 +301,18 @@ fn buffer_outside_the_first_mdl(request: &Request) -> Answer {
     OK
 }
 
+/// `MapTransfer` with NULL for the place of the length.
+pub(crate) fn transfer_without_a_length(request: &Request) -> Answer {
+    with_mapped_page(request, |adapter, buffer, base| {
+        let nowhere: *mut ULONG = ptr::null_mut();
+        let _: PHYSICAL_ADDRESS = unsafe {
+            let map = operation!(adapter, MapTransfer);
+            let from = buffer.block.wrapping_add(PAGE).cast();
+            map(adapter, buffer.mdl, base, from, nowhere, 1)
+        };
+    })
+}
+
 fn flush_of_nothing(request: &Request) -> Answer {
     let adapter = dma::adapter(request);
     let buffer = Buffer::new();

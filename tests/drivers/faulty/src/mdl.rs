@@ -16,7 +16,7 @@ use wdk_sys::{
 use crate::{
     contiguous::contiguous,
     control::{Answer, Fault, OK, Request},
-    guard, pool,
+    dma_map, guard, pool,
     system::{
         DEVICE, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, PASSIVE, address, at_irql, system_address,
     },
@@ -400,8 +400,11 @@ fn executable_mapping(_: &Request) -> Answer {
     OK
 }
 
-/// Goes on with a mapping that the system could not make.
-fn unchecked_null(_: &Request) -> Answer {
+/// Goes on with a mapping that the system could not make (variant 0), or hands NULL on to the system (1).
+fn unchecked_null(request: &Request) -> Answer {
+    if request.variant == 1 {
+        return dma_map::transfer_without_a_length(request);
+    }
     let block = pool::block(1 << 40);
     unsafe { block.write_volatile(1) };
     OK
