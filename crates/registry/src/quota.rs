@@ -55,20 +55,16 @@ impl Account {
         }
     }
 
-    fn charge(&self, amount: u64) -> bool {
+    /// Charges it, if there is so much left; whether that comes near the limit.
+    fn charge(&self, amount: u64) -> Option<bool> {
         let limit = self.limit.load(Relaxed);
         let before = self.used.fetch_update(Relaxed, Relaxed, |used| {
             used.checked_add(amount).filter(|used| *used <= limit)
         });
-        let Ok(before) = before else {
-            return false;
-        };
+        let before = before.ok()?;
         // Charges follow one another, so exactly one of them crosses.
         let near = near(limit);
-        if before < near && before.saturating_add(amount) >= near {
-            self.crossings.fetch_add(1, Relaxed);
-        }
-        true
+        Some(before < near && before.saturating_add(amount) >= near)
     }
 
     fn refund(&self, amount: u64) {
@@ -76,9 +72,19 @@ impl Account {
         self.used.fetch_sub(amount, Relaxed);
     }
 
-    fn note_peak(&self) {
+    fn note(&self, crosses: bool) {
         self.peak.fetch_max(self.used.load(Relaxed), Relaxed);
+        if crosses {
+            self.crossings.fetch_add(1, Relaxed);
+        }
     }
+}
+
+/// Which limits a charge comes near.
+#[derive(Clone, Copy)]
+struct Crossing {
+    bytes: bool,
+    count: bool,
 }
 
 impl Quota {
@@ -138,15 +144,22 @@ impl Quota {
         limit.saturating_sub(self.bytes.used.load(Relaxed))
     }
 
-    fn charge(&self, bytes: u64) -> bool {
-        if !self.count.charge(1) {
-            return false;
-        }
-        let charged = self.bytes.charge(bytes);
-        if !charged {
+    fn charge(&self, bytes: u64) -> Option<Crossing> {
+        let count = self.count.charge(1)?;
+        let Some(bytes) = self.bytes.charge(bytes) else {
             self.count.refund(1);
-        }
-        charged
+            return None;
+        };
+        Some(Crossing { bytes, count })
+    }
+
+    /// Charges bytes without a registration.
+    fn charge_bytes(&self, bytes: u64) -> Option<Crossing> {
+        let bytes = self.bytes.charge(bytes)?;
+        Some(Crossing {
+            bytes,
+            count: false,
+        })
     }
 
     fn refund(&self, bytes: u64) {
@@ -154,9 +167,10 @@ impl Quota {
         self.count.refund(1);
     }
 
-    fn note_peak(&self) {
-        self.bytes.note_peak();
-        self.count.note_peak();
+    /// Notes what a charge has come to. Late, so that a refused one leaves no trace.
+    fn note(&self, crossing: Crossing) {
+        self.bytes.note(crossing.bytes);
+        self.count.note(crossing.count);
     }
 }
 
@@ -203,16 +217,13 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Charge<File, Device> {
     ///
     /// [`Exceeded`] names the account that has not enough left.
     pub fn new(file: File, device: Device, bytes: u64) -> Result<Self, Exceeded> {
-        if !file.as_ref().charge(bytes) {
-            return Err(Exceeded::File);
-        }
-        if !device.as_ref().charge(bytes) {
+        let of_file = file.as_ref().charge(bytes).ok_or(Exceeded::File)?;
+        let Some(of_device) = device.as_ref().charge(bytes) else {
             file.as_ref().refund(bytes);
             return Err(Exceeded::Device);
-        }
-        // Noted late, so that a refused charge leaves no trace.
-        file.as_ref().note_peak();
-        device.as_ref().note_peak();
+        };
+        file.as_ref().note(of_file);
+        device.as_ref().note(of_device);
         Ok(Self {
             file,
             device,
@@ -265,15 +276,13 @@ impl<File: AsRef<Quota>, Device: AsRef<Quota>> Surcharge<File, Device> {
     ///
     /// [`Exceeded`] names the account that has not enough left.
     pub fn new(file: File, device: Device, bytes: u64) -> Result<Self, Exceeded> {
-        if !file.as_ref().bytes.charge(bytes) {
-            return Err(Exceeded::File);
-        }
-        if !device.as_ref().bytes.charge(bytes) {
+        let of_file = file.as_ref().charge_bytes(bytes).ok_or(Exceeded::File)?;
+        let Some(of_device) = device.as_ref().charge_bytes(bytes) else {
             file.as_ref().bytes.refund(bytes);
             return Err(Exceeded::Device);
-        }
-        file.as_ref().note_peak();
-        device.as_ref().note_peak();
+        };
+        file.as_ref().note(of_file);
+        device.as_ref().note(of_device);
         Ok(Self {
             file,
             device,
