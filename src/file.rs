@@ -148,7 +148,7 @@ impl File {
     }
 
     /// Tells of quotas that have become nearly used up.
-    fn tell_of_quotas(&self) {
+    pub(crate) fn tell_of_quotas(&self) {
         let own = self.quota.take_crossings();
         if own > 0 {
             self.tell(EventKind::FileQuota, own);

@@ -31,8 +31,10 @@ pub(super) fn register(
     // Kept until the mappings are where the end of the process finds them.
     let owner = if map { Some(file.owner()?) } else { None };
     let debt = file.charge(request.length.bytes())?;
-    let outcome = allocate(&using.hardware, request, &debt)?;
-    finish(file, request, owner.as_ref(), outcome, debt)
+    let outcome = allocate(&using.hardware, request, &debt);
+    // What it holds beyond its length was charged meanwhile.
+    file.tell_of_quotas();
+    finish(file, request, owner.as_ref(), outcome?, debt)
 }
 
 /// Registers a host memory buffer.
@@ -57,7 +59,9 @@ pub(super) fn register_host_memory(
         .min(wanted.length.bytes())
         .max(request.minimum.bytes());
     let mut debt = file.charge(total)?;
-    let outcome = allocate_host_memory(&using.hardware, request, total, &debt)?;
+    let outcome = allocate_host_memory(&using.hardware, request, total, &debt);
+    file.tell_of_quotas();
+    let outcome = outcome?;
     let got = outcome
         .pieces
         .iter()
@@ -119,7 +123,9 @@ pub(super) fn register_user_buffer(
     // Kept until the buffer is where the end of the process finds it.
     let (process, _inside) = file.owner()?;
     let debt = file.charge(request.range.length())?;
-    let (buffer, nature) = UserBuffer::lock(hardware, request, process, &debt)?;
+    let locked = UserBuffer::lock(hardware, request, process, &debt);
+    file.tell_of_quotas();
+    let (buffer, nature) = locked?;
     let registration = Registration {
         kind: Kind::UserBuffer,
         flags: request.flags,
