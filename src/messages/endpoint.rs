@@ -127,7 +127,7 @@ pub(crate) fn connect(file: &File, peer: EndpointId) -> Result<ConnectOutput, Er
 
 /// Ends what there is between a file and another one, by the file's own wish.
 pub(crate) fn disconnect(file: &File) -> Result<Header, Error> {
-    match cut(file, Link::Idle) {
+    match cut(file, Link::Idle).0 {
         Link::Idle => Err(Error::NotConnected),
         Link::Closed => Err(Error::FileClosed),
         Link::Waiting(_) | Link::Connected(_, _) => Ok(Header::of::<Header>()),
@@ -135,9 +135,12 @@ pub(crate) fn disconnect(file: &File) -> Result<Header, Error> {
 }
 
 /// Ends what there is between a file and another one, and tells those that have named it: the file
-/// is closed, or its device goes.
+/// is closed, or its device goes. Then the file itself is told too, if it had any hope left.
 pub(crate) fn leave(file: &File, is_closed: bool) {
-    cut(file, if is_closed { Link::Closed } else { Link::Idle });
+    let (old, was_open) = cut(file, if is_closed { Link::Closed } else { Link::Idle });
+    if !is_closed && (was_open || matches!(old, Link::Waiting(_))) {
+        file.tell(EventKind::Disconnected, 1);
+    }
     let number = file.endpoint().number;
     let waits = |other: &&Shared<File>| other.endpoint().is_waiting_for(number);
     loop {
@@ -157,8 +160,8 @@ pub(crate) fn leave(file: &File, is_closed: bool) {
 }
 
 /// Changes a file's link, and if it was connected tells the other side, which keeps what it has not
-/// received yet.
-fn cut(file: &File, link: Link) -> Link {
+/// received yet. Gives the old link, and whether it was a connection with both sides there.
+fn cut(file: &File, link: Link) -> (Link, bool) {
     let (old, other) = {
         let files = file.device().files().lock();
         let own = file.endpoint();
@@ -174,11 +177,12 @@ fn cut(file: &File, link: Link) -> Link {
         };
         (old, other)
     };
+    let mut was_open = false;
     if let Link::Connected(wire, side) = &old {
-        let was_open = wire.leave(*side, file.device());
+        was_open = wire.leave(*side, file.device());
         if let Some(other) = other.filter(|_| was_open) {
             other.tell(EventKind::Disconnected, 1);
         }
     }
-    old
+    (old, was_open)
 }
