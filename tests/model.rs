@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sanproxy_tests::model::{operation::Operation, play, search};
+use sanproxy_abi::{CacheType, Kind};
+use sanproxy_tests::model::{
+    operation::{Operation, Own, OwnWish, Peer, Reach, Wish},
+    play, search,
+};
 
 /// At least so many histories are played, however slow the machine.
 const AT_LEAST: u64 = 40;
@@ -35,7 +39,7 @@ fn random_histories_agree_with_the_model() {
         let seed = first + played;
         match search::seed(seed) {
             Ok(count) => steps += count,
-            Err(difference) => panic!("seed {seed}:\n{difference}"),
+            Err(difference) => panic!("seed {seed}, after {steps} steps:\n{difference}"),
         }
         played += 1;
     }
@@ -53,5 +57,76 @@ fn stop_stays_pending_when_a_removal_is_asked_for_and_cancelled() {
         Operation::CancelStop,
         Operation::Capabilities(0),
     ];
-    play(&history).unwrap_or_else(|difference| panic!("{difference}"));
+    agree(&history);
+}
+
+fn agree(history: &[Operation]) {
+    play(history).unwrap_or_else(|difference| panic!("{difference}"));
+}
+
+/// One that lies anywhere.
+fn pages(pages: u64) -> Operation {
+    let wish = Wish {
+        kind: Kind::CommonBuffer,
+        length: pages * 4096,
+        map: false,
+        pieces: false,
+        reach: Reach::Anywhere,
+        alignment: 0,
+        boundary: false,
+        cache: CacheType::Cached,
+        node: None,
+        flaw: None,
+    };
+    Operation::Register(0, wish)
+}
+
+/// The sixth of six registrations would come near the limit, and has too many bytes for another one.
+#[test]
+fn registration_that_is_refused_warns_of_no_quota() {
+    let five = [1; 5].map(pages);
+    agree(&[&five[..], &[pages(26), Operation::Wait(0, None)]].concat());
+}
+
+/// Nine tenths of the bytes are reached by the rest of the page that the buffer does not fill.
+#[test]
+fn warning_comes_with_the_registration_whose_padding_comes_near_the_quota() {
+    let wish = OwnWish {
+        own: Own {
+            allocation: 0,
+            offset: 0,
+            length: 4000,
+            access: 3,
+            flaw: None,
+        },
+        pieces: true,
+        reach: Reach::Anywhere,
+        flag: false,
+    };
+    agree(&[
+        Operation::Wait(0, None),
+        Operation::Allocate(0, 1),
+        pages(26),
+        Operation::RegisterOwn(0, wish),
+    ]);
+}
+
+#[test]
+fn stop_tells_both_sides_of_a_connection_that_it_is_gone() {
+    agree(&[
+        Operation::ConnectBoth(0, 1),
+        Operation::QueryStop,
+        Operation::Stop,
+    ]);
+}
+
+#[test]
+fn stop_tells_a_file_that_waits_for_another_that_it_waits_no_more() {
+    for waits in 0..2 {
+        agree(&[
+            Operation::Connect(waits, Peer::File(1 - waits)),
+            Operation::QueryStop,
+            Operation::Stop,
+        ]);
+    }
 }

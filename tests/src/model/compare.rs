@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use nt_host::Protection;
 use sanproxy_abi::Error;
 
 use super::{
-    oracle::Registration,
+    oracle::{Registration, accounts::Amount},
     world::{Agreement, World, same},
 };
 use crate::wire;
@@ -13,13 +14,12 @@ use crate::wire;
 impl World {
     /// Compares everything that can be seen.
     pub fn compare(&mut self) -> Agreement {
-        if self.stage.host.is_dead() {
-            return Err(format!(
-                "the system has stopped: {}",
-                self.stage.host.report()
-            ));
+        if self.host.is_dead() {
+            return Err(format!("the system has stopped: {}", self.host.report()));
         }
+        self.compare_requests()?;
         self.compare_mappings()?;
+        self.compare_own_memory()?;
         for own in &self.oracle.registrations {
             self.compare_contents(own)?;
         }
@@ -32,12 +32,42 @@ impl World {
             let actual: BTreeSet<_> = running.process.mappings().into_iter().collect();
             let is_owner = |own: &&Registration| {
                 let file = self.oracle.files.get(&own.file);
-                own.mapped && file.and_then(|file| file.owner) == Some(running.number)
+                own.mapped
+                    && !own.is_own()
+                    && file.and_then(|file| file.owner) == Some(running.number)
             };
             let owned = self.oracle.registrations.iter().filter(is_owner);
             let pieces = owned.flat_map(|own| &own.pieces);
             let expected = pieces.map(|piece| (piece.user, piece.length)).collect();
             let what = format!("mappings of process {}", running.number);
+            same(&what, &actual, &expected)?;
+        }
+        Ok(())
+    }
+
+    /// Processes see their own memory as they left it or the NIC did, and what the driver has secured of it.
+    fn compare_own_memory(&self) -> Agreement {
+        for running in &self.processes {
+            let of = |process: usize| process == running.number;
+            for own in self.oracle.allocations.iter().filter(|own| of(own.process)) {
+                let mut bytes = vec![0xEE; own.pages.borrow().len()];
+                let readable = own.protection != Protection::None;
+                let read = running.process.read(own.address, &mut bytes).is_ok();
+                same("whether a process reads its memory", &read, &readable)?;
+                if readable && bytes != *own.pages.borrow() {
+                    let (process, address) = (running.number, own.address);
+                    return Err(format!(
+                        "process {process} sees other bytes at {address:#x}"
+                    ));
+                }
+            }
+            let mut actual = running.process.secured();
+            let secured = self.oracle.secured.iter();
+            let secured = secured.filter(|secured| of(secured.process));
+            let mut expected: Vec<_> = secured.map(|secured| secured.range).collect();
+            actual.sort_unstable();
+            expected.sort_unstable();
+            let what = format!("what process {} has secured", running.number);
             same(&what, &actual, &expected)?;
         }
         Ok(())
@@ -49,8 +79,9 @@ impl World {
         let process = self
             .processes
             .iter()
-            .find(|running| Some(running.number) == owner && own.mapped);
-        let mut rest = own.contents.as_slice();
+            .find(|running| Some(running.number) == owner && own.mapped && !own.is_own());
+        let contents = own.contents();
+        let mut rest = contents.as_slice();
         for piece in &own.pieces {
             let (expected, others) = rest.split_at(usize::try_from(piece.length).unwrap_or(0));
             rest = others;
@@ -73,14 +104,9 @@ impl World {
 
     /// What has been released is out of the NIC's reach, or, in the reserve, empty.
     fn compare_former(&self) -> Agreement {
-        let live = || self.oracle.registrations.iter().flat_map(|own| &own.pieces);
         for former in &self.oracle.former {
             for piece in &former.pieces {
-                let end = piece.device + piece.length;
-                let reused = |other: &&super::oracle::Piece| {
-                    other.device < end && piece.device < other.device + other.length
-                };
-                if live().any(|other| reused(&other)) {
+                if self.is_live(piece.device, piece.device + piece.length - 1) {
                     continue;
                 }
                 let mut bytes = vec![0; usize::try_from(piece.length).unwrap_or(0)];
@@ -91,7 +117,7 @@ impl World {
                     if !former.reserved {
                         return Err(format!("the NIC reaches {piece:x?}, which is released"));
                     }
-                    if bytes.iter().any(|byte| *byte != 0) {
+                    if !former.scribbled && bytes.iter().any(|byte| *byte != 0) {
                         return Err(format!("what was in {piece:x?} is still there"));
                     }
                 }
@@ -106,15 +132,15 @@ impl World {
         }
         for handle in &self.handles {
             let seen = wire::statistics(&handle.file);
-            let (count, bytes) = self.oracle.usage(Some(handle.opened));
-            let own = (seen.file_registrations.0, seen.file_bytes.0);
-            same("usage of the file", &own, &(count, bytes))?;
+            let own = Amount::new(seen.file_registrations.0, seen.file_bytes.0);
+            let expected = self.oracle.usage(Some(handle.opened));
+            same("usage of the file", &own, &expected)?;
         }
         let Some(handle) = self.handles.first() else {
             return Ok(());
         };
         let seen = wire::statistics(&handle.file);
-        let all = (seen.live_registrations.0, seen.live_bytes.0);
+        let all = Amount::new(seen.live_registrations.0, seen.live_bytes.0);
         same("usage of the device", &all, &self.oracle.usage(None))?;
         let history = (seen.made.0, seen.released.0);
         let expected = (self.oracle.made, self.oracle.released);

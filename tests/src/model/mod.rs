@@ -1,15 +1,20 @@
 //! The driver compared with a model of it, through random histories of everything that can happen to it.
 //!
-//! A new operation is a variant of [`operation::Operation`], which says how likely it is, and a method of [`world::World`], which
+//! A new operation is a variant of [`operation::Operation`], a line in `chance`, which says how likely it is, and a method of [`world::World`], which
 //! does it to the driver and to the [`oracle::Oracle`] and compares. [`compare`] looks at all that can be seen after every step.
 //! [`search`] makes histories and shortens those that fail.
 
+mod bus;
+mod chance;
 mod compare;
+mod device;
 mod lives;
 pub mod operation;
 pub mod oracle;
+mod own_memory;
 mod requests;
 pub mod search;
+mod traffic;
 pub mod world;
 
 use std::{
@@ -18,7 +23,6 @@ use std::{
 };
 
 use self::{operation::Operation, world::World};
-use crate::stage::Stage;
 
 /// A history in which the driver and the model differ.
 #[derive(Debug, Clone)]
@@ -52,7 +56,8 @@ pub fn play(history: &[Operation]) -> Result<usize, Difference> {
         history.iter().try_for_each(|operation| {
             world.apply(operation)?;
             world.compare()
-        })
+        })?;
+        world.last_words()
     }));
     let steps = std::mem::take(&mut world.steps);
     let agreed = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
@@ -73,12 +78,19 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
 /// Everything is closed, the device removed, the driver unloaded.
 fn end(world: World) -> Result<(), String> {
     let World {
-        stage,
+        host,
+        driver,
+        device,
         processes,
         handles,
+        requests,
         ..
     } = world;
     drop(handles);
+    if requests.iter().any(traffic::Request::waits) {
+        return Err("a request outlives its file".to_string());
+    }
+    drop(requests);
     for running in processes {
         let mappings = running.process.mappings();
         if !mappings.is_empty() {
@@ -86,14 +98,11 @@ fn end(world: World) -> Result<(), String> {
         }
         running.process.exit().map_err(|error| error.to_string())?;
     }
-    let Stage {
-        host,
-        driver,
-        device,
-    } = stage;
     crate::stage::accepted(device.remove()).map_err(|error| error.to_string())?;
     drop(device);
-    driver.unload().map_err(|error| error.to_string())?;
+    if let Some(driver) = driver {
+        driver.unload().map_err(|error| error.to_string())?;
+    }
     let report = host.report();
     if report.is_clean() {
         Ok(())

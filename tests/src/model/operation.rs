@@ -1,15 +1,15 @@
-//! What can happen: one variant for each operation, and how a random one is chosen.
+//! What can happen: one variant for each operation.
 //!
 //! An operation names what it acts on by a number that is reduced to what there is when its turn comes. So each history is one
 //! that can happen, and still is after any of its operations is left out.
 
-use proptest::{collection::vec, prelude::*};
+use nt_host::Protection;
 use sanproxy_abi::{CacheType, Kind};
 
 /// Picks one of those that there are.
 pub type Pick = u8;
 
-/// A registration as a request names it.
+/// A registration, or a secured range, as a request names it.
 #[derive(Clone, Copy, Debug)]
 pub enum Target {
     /// One of the file's own.
@@ -20,6 +20,26 @@ pub enum Target {
     Stale(Pick),
     /// None.
     Guess(u64),
+}
+
+/// A place in something that has a length.
+#[derive(Clone, Copy, Debug)]
+pub enum Offset {
+    /// So far from its start.
+    At(u32),
+    /// So far before its end.
+    BeforeEnd(u32),
+}
+
+impl Offset {
+    /// The place in what is so long.
+    #[must_use]
+    pub fn within(self, length: u64) -> u64 {
+        match self {
+            Self::At(offset) => u64::from(offset),
+            Self::BeforeEnd(offset) => length.saturating_sub(u64::from(offset)),
+        }
+    }
 }
 
 /// Where a registration's memory may lie.
@@ -96,6 +116,47 @@ pub enum Shortage {
     CommonBuffer(u8),
 }
 
+/// What is wrong with a range of memory that a process alleges to be its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RangeFlaw {
+    /// It is empty.
+    Empty,
+    /// Its end is beyond the last address.
+    Wraps,
+    /// It belongs to the kernel.
+    Kernel,
+    /// It reaches beyond the allocation.
+    TooLong,
+}
+
+/// Memory of a process's own, as a request names it.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// Which of all allocations. It may be another process's.
+    pub allocation: Pick,
+    /// Where in it.
+    pub offset: u16,
+    /// How many bytes; as many as there are at most.
+    pub length: u16,
+    /// The access: 1 reading, 2 writing, 3 both; anything else is none.
+    pub access: u32,
+    /// What is wrong with it.
+    pub flaw: Option<RangeFlaw>,
+}
+
+/// A request to register memory of the process's own.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnWish {
+    /// The memory.
+    pub own: Own,
+    /// Whether several pieces will do.
+    pub pieces: bool,
+    /// Where the device is to find it.
+    pub reach: Reach,
+    /// Whether a flag is set that it cannot have.
+    pub flag: bool,
+}
+
 /// What is wrong with the form of a request.
 #[derive(Clone, Copy, Debug)]
 pub enum Malformation {
@@ -115,10 +176,10 @@ pub enum Malformation {
     Reserved,
 }
 
-/// Bytes that are written somewhere in a registration.
+/// Bytes that are written somewhere in a registration, or in memory of a process's own.
 #[derive(Clone, Copy, Debug)]
 pub struct Splash {
-    /// Which of all registrations.
+    /// Which of all.
     pub registration: Pick,
     /// Where.
     pub offset: u16,
@@ -128,6 +189,20 @@ pub struct Splash {
     pub seed: u8,
 }
 
+/// Whom a file is to be connected with.
+#[derive(Clone, Copy, Debug)]
+pub enum Peer {
+    /// One of all files: perhaps itself.
+    File(Pick),
+    /// Nobody: it only asks for its own.
+    Nobody,
+    /// An endpoint that nobody has.
+    Guess(u64),
+}
+
+/// Who sends a request, of the process that the handle belongs to.
+pub type Sender = Option<Pick>;
+
 /// Something that happens.
 #[derive(Clone, Copy, Debug)]
 pub enum Operation {
@@ -135,6 +210,10 @@ pub enum Operation {
     CreateProcess,
     /// A process is ended, with all its handles.
     EndProcess(Pick),
+    /// A thread of a process begins.
+    CreateThread(Pick),
+    /// A thread ends, with all its requests.
+    EndThread(Pick),
     /// A process opens the device.
     Open(Pick),
     /// A handle is duplicated into a process.
@@ -149,18 +228,58 @@ pub enum Operation {
     Release(Pick, Target),
     /// A request for the pieces of a registration, from one of them on.
     Query(Pick, Target, u32),
-    /// A request for the registration that holds the address that is so far into another.
-    Lookup(Pick, Target, u32),
+    /// A request for the registration that holds the address that is somewhere in a piece of another, or close to it.
+    Lookup(Pick, Target, Pick, Offset),
     /// A request to copy, with both offsets and the length.
-    Move(Pick, [Target; 2], [u32; 3]),
+    Move(Pick, [Target; 2], [Offset; 2], u32),
     /// A request for what the device offers.
     Capabilities(Pick),
     /// A request that is not one.
     Malformed(Pick, Malformation),
+    /// A process gets memory of its own, so many pages.
+    Allocate(Pick, u8),
+    /// It frees some.
+    Free(Pick),
+    /// It frees some and gets other pages at the same place.
+    Replace(Pick),
+    /// It changes what it may do with some.
+    Protect(Pick, Protection),
+    /// It writes to some.
+    WriteOwn(Splash),
+    /// A request to register memory of the process's own.
+    RegisterOwn(Pick, OwnWish),
+    /// The same while one call of the system fails.
+    RegisterOwnInShortage(Pick, OwnWish, u8),
+    /// A request to secure memory of the process's own.
+    Secure(Pick, Own),
+    /// A request to end that.
+    Unsecure(Pick, Target),
+    /// A request to connect.
+    Connect(Pick, Peer),
+    /// Two files name each other.
+    ConnectBoth(Pick, Pick),
+    /// A request to disconnect.
+    Disconnect(Pick),
+    /// So many write requests, with messages of a length.
+    Send(Pick, Sender, u32, u8),
+    /// So many read requests, with room for a message.
+    Receive(Pick, Sender, u32, u8),
+    /// A request to send a message and to receive one, with room for it; whether it waits until the message is taken.
+    Exchange(Pick, Sender, u32, u32, bool),
+    /// A request for events.
+    Wait(Pick, Sender),
+    /// A request that waits is cancelled.
+    Cancel(Pick),
+    /// All requests of a file are cancelled.
+    CancelAll(Pick),
     /// The owner's process writes through its mapping.
     WriteByProcess(Splash),
     /// The NIC writes.
     WriteByDevice(Splash),
+    /// The NIC writes where it may do so no more.
+    WriteLate(Splash),
+    /// The NIC reads next to a registration.
+    ReadBeside(Pick),
     /// May the device be stopped?
     QueryStop,
     /// It is not stopped after all.
@@ -177,166 +296,8 @@ pub enum Operation {
     SurpriseRemoval,
     /// It is disabled and enabled by an administrator.
     Restart,
+    /// The driver is unloaded and loaded again.
+    Reload,
     /// The system sleeps (S3) and wakes up.
     Sleep,
-}
-
-fn target() -> impl Strategy<Value = Target> {
-    prop_oneof![
-        12 => any::<Pick>().prop_map(Target::Own),
-        2 => any::<Pick>().prop_map(Target::Foreign),
-        2 => any::<Pick>().prop_map(Target::Stale),
-        1 => any::<u64>().prop_map(Target::Guess),
-    ]
-}
-
-fn flaw() -> impl Strategy<Value = Option<Flaw>> {
-    prop_oneof![
-        9 => Just(None),
-        1 => prop::sample::select(vec![
-            Flaw::Size, Flaw::Version, Flaw::Flag, Flaw::Kind, Flaw::OtherKind, Flaw::Empty,
-            Flaw::TooLong, Flaw::Boundary, Flaw::Alignment, Flaw::Bounds, Flaw::Cache, Flaw::Node,
-        ]).prop_map(Some),
-    ]
-}
-
-fn wish() -> impl Strategy<Value = Wish> {
-    let memory = (
-        prop::sample::select(vec![Kind::CommonBuffer, Kind::Contiguous]),
-        prop_oneof![3 => 1_u64..=4 * 4096, 1 => 1_u64..=16 * 4096],
-        any::<bool>(),
-        any::<bool>(),
-    );
-    let place = (
-        prop_oneof![
-            12 => Just(Reach::Anywhere),
-            4 => Just(Reach::LowMemory),
-            1 => Just(Reach::OutOfReach),
-        ],
-        prop_oneof![6 => Just(0_u64), 1 => prop::sample::select(vec![1_u64, 2, 4, 16])],
-        prop::bool::weighted(0.15),
-        prop::sample::select(vec![
-            CacheType::Cached,
-            CacheType::Cached,
-            CacheType::NonCached,
-            CacheType::WriteCombined,
-        ]),
-        prop_oneof![4 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(1))],
-    );
-    (memory, place, flaw()).prop_map(|(memory, place, flaw)| {
-        let (kind, length, map, pieces) = memory;
-        let (reach, alignment, boundary, cache, node) = place;
-        Wish {
-            kind,
-            length,
-            map,
-            pieces,
-            reach,
-            alignment,
-            boundary,
-            cache,
-            node,
-            flaw,
-        }
-    })
-}
-
-fn splash() -> impl Strategy<Value = Splash> {
-    (any::<Pick>(), any::<u16>(), 1..6000_u16, any::<u8>()).prop_map(
-        |(registration, offset, length, seed)| Splash {
-            registration,
-            offset,
-            length,
-            seed,
-        },
-    )
-}
-
-fn malformation() -> impl Strategy<Value = Malformation> {
-    prop::sample::select(vec![
-        Malformation::Code,
-        Malformation::ShortInput,
-        Malformation::LongInput,
-        Malformation::ShortOutput,
-        Malformation::HeaderSize,
-        Malformation::HeaderVersion,
-        Malformation::Reserved,
-    ])
-}
-
-/// Numbers that are small more often than not, and now and then next to overflowing.
-fn number() -> impl Strategy<Value = u32> {
-    prop_oneof![6 => 0..3000_u32, 2 => 0..20_000_u32, 1 => Just(u32::MAX), 1 => Just(0)]
-}
-
-fn shortage() -> impl Strategy<Value = Shortage> {
-    prop_oneof![
-        (1..40_u8).prop_map(Shortage::Call),
-        (1..3_u8).prop_map(Shortage::CommonBuffer),
-    ]
-}
-
-fn request() -> impl Strategy<Value = Operation> {
-    use Operation::{
-        Capabilities, Lookup, Malformed, Move, Query, Register, RegisterInShortage, Release,
-    };
-    let pick = any::<Pick>;
-    prop_oneof![
-        12 => (pick(), wish()).prop_map(|(handle, wish)| Register(handle, wish)),
-        3 => (pick(), wish(), shortage())
-            .prop_map(|(handle, wish, shortage)| RegisterInShortage(handle, wish, shortage)),
-        6 => (pick(), target()).prop_map(|(handle, target)| Release(handle, target)),
-        2 => (pick(), target(), prop_oneof![6 => Just(0_u32), 1 => 0..20_u32])
-            .prop_map(|(handle, target, first)| Query(handle, target, first)),
-        2 => (pick(), target(), number())
-            .prop_map(|(handle, target, offset)| Lookup(handle, target, offset)),
-        3 => (pick(), [target(), target()], [number(), number(), number()])
-            .prop_map(|(handle, targets, numbers)| Move(handle, targets, numbers)),
-        // Within one registration, where both ranges may overlap.
-        3 => (pick(), target(), [0..3000_u32, 0..3000_u32, 1..3000_u32])
-            .prop_map(|(handle, target, numbers)| Move(handle, [target, target], numbers)),
-        1 => pick().prop_map(Capabilities),
-        1 => (pick(), malformation()).prop_map(|(handle, what)| Malformed(handle, what)),
-    ]
-}
-
-fn life() -> impl Strategy<Value = Operation> {
-    let pick = any::<Pick>;
-    prop_oneof![
-        3 => Just(Operation::CreateProcess),
-        1 => pick().prop_map(Operation::EndProcess),
-        6 => pick().prop_map(Operation::Open),
-        3 => (pick(), pick()).prop_map(|(handle, process)| Operation::Duplicate(handle, process)),
-        2 => pick().prop_map(Operation::Close),
-    ]
-}
-
-fn device() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        3 => Just(Operation::QueryStop),
-        4 => Just(Operation::CancelStop),
-        2 => Just(Operation::Stop),
-        6 => Just(Operation::Start),
-        2 => Just(Operation::QueryRemove),
-        6 => Just(Operation::CancelRemove),
-        1 => Just(Operation::SurpriseRemoval),
-        4 => Just(Operation::Restart),
-        2 => Just(Operation::Sleep),
-    ]
-}
-
-/// Any operation.
-pub fn operation() -> impl Strategy<Value = Operation> {
-    prop_oneof![
-        28 => request(),
-        4 => splash().prop_map(Operation::WriteByProcess),
-        4 => splash().prop_map(Operation::WriteByDevice),
-        12 => life(),
-        5 => device(),
-    ]
-}
-
-/// A history: begun by a process that has opened the device twice.
-pub fn history() -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation(), 1..70)
 }

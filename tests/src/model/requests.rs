@@ -11,8 +11,8 @@ use sanproxy_abi::{
 use zerocopy::IntoBytes;
 
 use super::{
-    operation::{Flaw, Malformation, Pick, Reach, Shortage, Target, Wish},
-    oracle::{BOUNDARY, Piece, Registration},
+    operation::{Flaw, Malformation, Offset, Pick, Reach, Shortage, Target, Wish},
+    oracle::{BOUNDARY, Memory, Piece, Registration, accounts::Amount},
     world::{Agreement, Handle, World, same},
 };
 use crate::wire;
@@ -25,8 +25,11 @@ impl World {
         };
         let (number, file, process) = (handle.number, handle.opened, handle.process);
         let mut expectation = self.oracle.expect(file, process, wish);
+        let Some(handle) = self.pick(pick) else {
+            return Ok(());
+        };
         let input = input(wish);
-        let faults = self.stage.host.faults();
+        let faults = self.host.faults();
         match shortage {
             Some(Shortage::Call(call)) => faults.fail_nth(u64::from(call)),
             Some(Shortage::CommonBuffer(call)) => {
@@ -52,7 +55,9 @@ impl World {
             shortage.map_or(String::new(), |shortage| format!(", short of {shortage:?}"))
         ));
         if charged {
-            self.oracle.charged(wish.rounded(), expectation.padding);
+            let base = Amount::new(1, wish.rounded());
+            self.oracle
+                .may_have_charged(file, base, expectation.padding);
         }
         match reply {
             Ok(reply) if expectation.success => {
@@ -64,7 +69,7 @@ impl World {
     }
 
     /// Finds out from the counters which of several causes with one status it was.
-    fn refused(&mut self, status: Status, refusals: &[Error]) -> Agreement {
+    pub fn refused(&mut self, status: Status, refusals: &[Error]) -> Agreement {
         let mut causes: Vec<Error> = refusals.to_vec();
         causes.retain(|error| error.status() == status);
         causes.dedup();
@@ -96,10 +101,14 @@ impl World {
             return Ok(());
         };
         same("length", &reply.length.0, &wish.rounded())?;
-        let pieces = pieces(handle, reply, input)?;
+        let pieces = pieces(handle, reply, input.flags.0)?;
+        let mapped = input.flags.0 & RegisterFlags::MAP.bits() != 0;
+        if pieces.iter().any(|piece| (piece.user != 0) != mapped) {
+            return Err(format!("mapped otherwise than asked: {pieces:x?}"));
+        }
         let file = handle.opened;
         let charged = wire::statistics(&handle.file).file_bytes.0;
-        let extra = charged.checked_sub(self.oracle.usage(Some(file)).1 + wish.rounded());
+        let extra = charged.checked_sub(self.oracle.usage(Some(file)).bytes + wish.rounded());
         let extra = extra.filter(|extra| *extra <= padding && extra.is_multiple_of(4096));
         let extra = extra.ok_or_else(|| format!("the file is charged for {charged} bytes"))?;
         for piece in &pieces {
@@ -119,7 +128,7 @@ impl World {
             mapped: wish.map,
             reserved,
             pieces,
-            contents: vec![0; usize::try_from(wish.rounded()).unwrap_or(0)],
+            memory: Memory::Driver(vec![0; usize::try_from(wish.rounded()).unwrap_or(0)]),
         });
         Ok(())
     }
@@ -130,7 +139,7 @@ impl World {
             return Ok(());
         };
         let (number, file) = (handle.number, handle.opened);
-        let named = self.resolve(file, target);
+        let named = self.resolve(file, target, false);
         let actual = wire::release(&handle.file, sanproxy_abi::wire::Handle(named));
         self.tell(format!("handle {number}: release {named:#x} ({target:?})"));
         let expected = self.oracle.release(file, named);
@@ -143,7 +152,7 @@ impl World {
             return Ok(());
         };
         let (number, file) = (handle.number, handle.opened);
-        let named = self.resolve(file, target);
+        let named = self.resolve(file, target, false);
         let actual = ask_pieces(handle, named, first).map(|reply| {
             let returned = usize::try_from(reply.returned.0).unwrap_or(usize::MAX);
             let facts = [reply.kind.0, reply.flags.0, reply.total.0];
@@ -180,14 +189,14 @@ impl World {
     }
 
     /// Looks an address up.
-    pub fn lookup(&mut self, pick: Pick, target: Target, offset: u32) -> Agreement {
+    pub fn lookup(&mut self, pick: Pick, target: Target, piece: Pick, offset: Offset) -> Agreement {
         let Some(handle) = self.pick(pick) else {
             return Ok(());
         };
         let (number, file) = (handle.number, handle.opened);
-        let named = self.resolve(file, target);
-        let start = self.oracle.address_of(named);
-        let address = start.map_or(named, |start| start + u64::from(offset));
+        let named = self.resolve(file, target, false);
+        let found = self.oracle.piece_of(named, piece);
+        let address = found.map_or(named, |(start, length)| start + offset.within(length));
         let input = LookupInput {
             header: Header::of::<LookupInput>(),
             device_address: DeviceAddress(address),
@@ -202,12 +211,24 @@ impl World {
     }
 
     /// Copies.
-    pub fn copy(&mut self, pick: Pick, targets: [Target; 2], numbers: [u64; 3]) -> Agreement {
+    pub fn copy(
+        &mut self,
+        pick: Pick,
+        targets: [Target; 2],
+        offsets: [Offset; 2],
+        length: u64,
+    ) -> Agreement {
         let Some(handle) = self.pick(pick) else {
             return Ok(());
         };
         let (number, file) = (handle.number, handle.opened);
-        let named = targets.map(|target| self.resolve(file, target));
+        let named = targets.map(|target| self.resolve(file, target, false));
+        let length_of = |handle: u64| {
+            let found = self.oracle.find(file, handle).ok();
+            found.map_or(0, |index| self.oracle.registrations[index].length())
+        };
+        let places = [0, 1].map(|side| offsets[side].within(length_of(named[side])));
+        let numbers = [places[0], places[1], length];
         let input = MoveInput {
             header: Header::of::<MoveInput>(),
             source: sanproxy_abi::wire::Handle(named[0]),
@@ -365,10 +386,10 @@ fn piece(piece: &sanproxy_abi::wire::Piece) -> Piece {
 }
 
 /// All pieces of a new registration, which make it up.
-fn pieces(
+pub(super) fn pieces(
     handle: &Handle,
     reply: &RegisterOutput,
-    input: &RegisterInput,
+    flags: u32,
 ) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     loop {
@@ -381,16 +402,12 @@ fn pieces(
             break;
         }
     }
-    let allowed = input.flags.0 & RegisterFlags::ALLOW_PIECES.bits() != 0;
+    let allowed = flags & RegisterFlags::ALLOW_PIECES.bits() != 0;
     if pieces.len() > 1 && !allowed {
         return Err(format!("has {} pieces", pieces.len()));
     }
     let total: u64 = pieces.iter().map(|piece| piece.length).sum();
     same("the pieces' length", &total, &reply.length.0)?;
-    let mapped = input.flags.0 & RegisterFlags::MAP.bits() != 0;
-    if pieces.iter().any(|piece| (piece.user != 0) != mapped) {
-        return Err(format!("mapped otherwise than asked: {pieces:x?}"));
-    }
     Ok(pieces)
 }
 

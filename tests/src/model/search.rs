@@ -5,7 +5,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use super::{Difference, operation, play};
+use super::{Difference, chance, operation, play};
 
 /// As often, at most, a failing history is played again to shorten it.
 const SHORTENINGS: u32 = 400;
@@ -20,7 +20,7 @@ pub fn seed(seed: u64) -> Result<usize, Difference> {
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
-    let tree = operation::history().new_tree(&mut runner);
+    let tree = chance::history().new_tree(&mut runner);
     let mut tree = tree.map_err(|reason| Difference {
         steps: Vec::new(),
         what: reason.to_string(),

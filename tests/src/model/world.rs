@@ -1,8 +1,8 @@
 //! The driver on its stage, next to the model: each operation is done to both, and the two have to agree.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
-use nt_host::{File, Process, RegistryValue};
+use nt_host::{Device, Driver, File, Host, Process, RegistryValue, Thread};
 use nt_machine::BusMaster;
 use sanproxy_abi::{Error, Status};
 
@@ -11,6 +11,7 @@ use super::{
     oracle::{
         BYTES_PER_DEVICE, BYTES_PER_FILE, COUNT_PER_DEVICE, COUNT_PER_FILE, Oracle, Registration,
     },
+    traffic::Request,
 };
 use crate::stage::{Setting, Stage};
 
@@ -23,6 +24,8 @@ pub struct Running {
     pub number: usize,
     /// It.
     pub process: Process,
+    /// Its threads besides the first, each with a number that no other ever has.
+    pub threads: Vec<(usize, Thread)>,
 }
 
 /// An open handle.
@@ -39,14 +42,20 @@ pub struct Handle {
 
 /// Both.
 pub struct World {
-    /// The machine, the driver and its device.
-    pub stage: Stage,
+    /// The machine.
+    pub host: Arc<Host>,
+    /// The driver, while it is loaded.
+    pub driver: Option<Driver>,
+    /// Its device.
+    pub device: Device,
     /// The NIC behind the device.
     pub nic: BusMaster,
     /// The processes that live.
     pub processes: Vec<Running>,
     /// The open handles.
     pub handles: Vec<Handle>,
+    /// Requests that have not ended, as far as anybody has looked.
+    pub requests: Vec<Request>,
     /// What has to be.
     pub oracle: Oracle,
     /// What has happened.
@@ -69,10 +78,17 @@ impl World {
     /// A started device and a process that has opened it twice.
     pub fn new() -> Result<Self, String> {
         let stage = setting().started().map_err(|error| error.to_string())?;
-        let nic = stage.device.bus_master();
+        let Stage {
+            host,
+            driver,
+            device,
+        } = stage;
         let mut world = Self {
-            stage,
-            nic,
+            nic: device.bus_master(),
+            host,
+            driver: Some(driver),
+            device,
+            requests: Vec::new(),
             processes: Vec::new(),
             handles: Vec::new(),
             oracle: Oracle::new(),
@@ -101,6 +117,8 @@ impl World {
         match *operation {
             Operation::CreateProcess => self.create_process(),
             Operation::EndProcess(pick) => self.end_process(pick),
+            Operation::CreateThread(pick) => self.create_thread(pick),
+            Operation::EndThread(pick) => self.end_thread(pick),
             Operation::Open(pick) => self.open(pick),
             Operation::Duplicate(handle, process) => self.duplicate(handle, process),
             Operation::Close(pick) => self.close(pick),
@@ -110,14 +128,50 @@ impl World {
             }
             Operation::Release(pick, target) => self.release(pick, target),
             Operation::Query(pick, target, first) => self.query(pick, target, first),
-            Operation::Lookup(pick, target, offset) => self.lookup(pick, target, offset),
-            Operation::Move(pick, targets, numbers) => {
-                self.copy(pick, targets, numbers.map(u64::from))
+            Operation::Lookup(pick, target, piece, offset) => {
+                self.lookup(pick, target, piece, offset)
+            }
+            Operation::Move(pick, targets, offsets, length) => {
+                self.copy(pick, targets, offsets, u64::from(length))
             }
             Operation::Capabilities(pick) => self.capabilities(pick),
             Operation::Malformed(pick, what) => self.malformed(pick, what),
+            Operation::Allocate(process, pages) => self.allocate(process, u64::from(pages)),
+            Operation::Free(pick) => self.free(pick),
+            Operation::Replace(pick) => self.replace(pick),
+            Operation::Protect(pick, to) => self.protect(pick, to),
+            Operation::WriteOwn(splash) => self.write_own(splash),
+            Operation::RegisterOwn(pick, wish) => self.register_own(pick, &wish, None),
+            Operation::RegisterOwnInShortage(pick, wish, call) => {
+                self.register_own(pick, &wish, Some(call))
+            }
+            Operation::Secure(pick, own) => self.secure(pick, &own),
+            Operation::Unsecure(pick, target) => self.unsecure(pick, target),
             Operation::WriteByProcess(splash) => self.write_by_process(splash),
             Operation::WriteByDevice(splash) => self.write_by_device(splash),
+            Operation::WriteLate(splash) => self.write_late(splash),
+            Operation::ReadBeside(pick) => self.read_beside(pick),
+            _ => self.apply_other(operation),
+        }
+    }
+
+    fn apply_other(&mut self, operation: &Operation) -> Agreement {
+        match *operation {
+            Operation::Connect(pick, peer) => self.connect(pick, peer),
+            Operation::ConnectBoth(one, other) => self.connect_both(one, other),
+            Operation::Disconnect(pick) => self.disconnect(pick),
+            Operation::Send(pick, sender, length, number) => {
+                self.send(pick, sender, length, number)
+            }
+            Operation::Receive(pick, sender, room, number) => {
+                self.receive(pick, sender, room, number)
+            }
+            Operation::Exchange(pick, sender, length, room, may_wait) => {
+                self.exchange(pick, sender, [length, room], may_wait)
+            }
+            Operation::Wait(pick, sender) => self.wait(pick, sender),
+            Operation::Cancel(pick) => self.cancel(pick),
+            Operation::CancelAll(pick) => self.cancel_all(pick),
             Operation::QueryStop => self.query_stop(),
             Operation::CancelStop => self.cancel_stop(),
             Operation::Stop => self.stop(),
@@ -126,7 +180,9 @@ impl World {
             Operation::CancelRemove => self.cancel_remove(),
             Operation::SurpriseRemoval => self.surprise_removal(),
             Operation::Restart => self.restart(),
+            Operation::Reload => self.reload(),
             Operation::Sleep => self.sleep(),
+            _ => Err(format!("nobody does {operation:?}")),
         }
     }
 
@@ -136,8 +192,8 @@ impl World {
         self.handles.get(usize::from(pick) % count)
     }
 
-    /// The number that a request names a registration by.
-    pub fn resolve(&self, file: usize, target: Target) -> u64 {
+    /// The number that a request names a registration by, or a secured range.
+    pub fn resolve(&self, file: usize, target: Target, ranges: bool) -> u64 {
         let choose = |handles: Vec<u64>, pick: Pick| {
             let count = handles.len().max(1);
             let guess = 0x1000_0000_0000_0000 | u64::from(pick);
@@ -146,13 +202,23 @@ impl World {
                 .copied()
                 .unwrap_or(guess)
         };
-        let all = || self.oracle.registrations.iter();
+        let registered = self.oracle.registrations.iter();
+        let registered = registered.map(|own| (own.file, own.handle));
+        let secured = self.oracle.secured.iter();
+        let secured = secured.map(|secured| (secured.file, secured.handle));
+        // What is meant comes first, the other sort now and then.
+        let all: Vec<_> = if ranges {
+            secured.chain(registered).collect()
+        } else {
+            registered.chain(secured).collect()
+        };
+        let of = |is_own: bool| {
+            let some = all.iter().filter(|(owner, _)| (*owner == file) == is_own);
+            some.map(|(_, handle)| *handle).collect()
+        };
         match target {
-            Target::Own(pick) => choose(self.oracle.of(file).map(|own| own.handle).collect(), pick),
-            Target::Foreign(pick) => {
-                let others = all().filter(|own| own.file != file);
-                choose(others.map(|own| own.handle).collect(), pick)
-            }
+            Target::Own(pick) => choose(of(true), pick),
+            Target::Foreign(pick) => choose(of(false), pick),
             Target::Stale(pick) => {
                 let stale = self.oracle.files.get(&file).map(|file| file.stale.clone());
                 choose(stale.unwrap_or_default(), pick)

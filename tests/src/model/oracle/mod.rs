@@ -1,9 +1,20 @@
 //! What has to be: a pure model of the driver, that knows its contract and nothing of how it works.
 
+pub mod accounts;
+pub mod mailbox;
+pub mod memory;
+pub mod wire;
+
 use std::collections::BTreeMap;
 
-use sanproxy_abi::{Error, Kind, PAGE_SIZE};
+use sanproxy_abi::{Error, EventKind, Kind, PAGE_SIZE};
 
+use self::{
+    accounts::{Amount, PER_DEVICE, PER_FILE},
+    mailbox::Mailbox,
+    memory::{Allocation, Pages, Secured},
+    wire::{Link, Outcome, Wire},
+};
 use super::operation::{Flaw, Reach, Wish};
 
 /// How many bytes one file can have.
@@ -61,21 +72,85 @@ pub struct Registration {
     pub reserved: bool,
     /// Its pieces.
     pub pieces: Vec<Piece>,
-    /// What is in it.
-    pub contents: Vec<u8>,
+    /// The memory.
+    pub memory: Memory,
+}
+
+/// The memory of a registration.
+pub enum Memory {
+    /// The driver's, with what is in it.
+    Driver(Vec<u8>),
+    /// A process's own.
+    Process {
+        /// The pages.
+        pages: Pages,
+        /// Where in them it begins.
+        offset: usize,
+        /// How many bytes.
+        length: usize,
+        /// Whether the device may write.
+        write: bool,
+    },
 }
 
 impl Registration {
     /// How many bytes.
     pub fn length(&self) -> u64 {
-        self.contents.len() as u64
+        match &self.memory {
+            Memory::Driver(bytes) => bytes.len() as u64,
+            Memory::Process { length, .. } => *length as u64,
+        }
+    }
+
+    /// What is in it.
+    pub fn contents(&self) -> Vec<u8> {
+        match &self.memory {
+            Memory::Driver(bytes) => bytes.clone(),
+            Memory::Process {
+                pages,
+                offset,
+                length,
+                ..
+            } => pages.borrow()[*offset..*offset + *length].to_vec(),
+        }
+    }
+
+    /// Changes what is in it from some place on.
+    pub fn store(&mut self, at: usize, bytes: &[u8]) {
+        match &mut self.memory {
+            Memory::Driver(own) => own[at..at + bytes.len()].copy_from_slice(bytes),
+            Memory::Process { pages, offset, .. } => {
+                let at = *offset + at;
+                pages.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+        }
+    }
+
+    /// Whether the device may write to it.
+    pub const fn is_writable(&self) -> bool {
+        match &self.memory {
+            Memory::Driver(_) => true,
+            Memory::Process { write, .. } => *write,
+        }
+    }
+
+    /// Whether it is memory of a process's own.
+    pub const fn is_own(&self) -> bool {
+        matches!(self.memory, Memory::Process { .. })
     }
 }
 
 /// An open file.
+#[derive(Default)]
 pub struct OpenFile {
     /// The process that has opened it, while that lives.
     pub owner: Option<usize>,
+    /// Its endpoint.
+    pub endpoint: u64,
+    /// What it is to another file.
+    pub link: Link,
+    /// What it has to be told.
+    pub mailbox: Mailbox,
     /// Handles that have been released.
     pub stale: Vec<u64>,
 }
@@ -88,6 +163,8 @@ pub struct Formerly {
     pub pieces: Vec<Piece>,
     /// Whether the device may still reach them.
     pub reserved: bool,
+    /// Whether the device has been there since.
+    pub scribbled: bool,
 }
 
 /// What a request to register may come to.
@@ -121,6 +198,14 @@ pub struct Oracle {
     pub files: BTreeMap<usize, OpenFile>,
     /// All registrations, in the order in which they were made.
     pub registrations: Vec<Registration>,
+    /// All secured ranges.
+    pub secured: Vec<Secured>,
+    /// All connections, by numbers that no other has.
+    pub wires: BTreeMap<usize, Wire>,
+    /// How requests that wait have to end now: one of these.
+    pub ends: BTreeMap<usize, Vec<Outcome>>,
+    /// All memory of the processes' own, whatever becomes of the device.
+    pub allocations: Vec<Allocation>,
     /// What has been given back.
     pub former: Vec<Formerly>,
     /// Registrations made.
@@ -143,6 +228,10 @@ impl Oracle {
             before: Phase::Started,
             files: BTreeMap::new(),
             registrations: Vec::new(),
+            secured: Vec::new(),
+            wires: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            allocations: Vec::new(),
             former: Vec::new(),
             made: 0,
             released: 0,
@@ -174,18 +263,8 @@ impl Oracle {
             .filter(move |own| own.file == file)
     }
 
-    /// Registrations and bytes, of a file or of all.
-    pub fn usage(&self, file: Option<usize>) -> (u64, u64) {
-        self.registrations
-            .iter()
-            .filter(|own| file.is_none_or(|file| own.file == file))
-            .fold((0, 0), |(count, bytes), own| {
-                (count + 1, bytes + own.length() + own.padding)
-            })
-    }
-
     /// What a request to register comes to.
-    pub fn expect(&self, file: usize, process: usize, wish: &Wish) -> Expectation {
+    pub fn expect(&mut self, file: usize, process: usize, wish: &Wish) -> Expectation {
         if let Some(error) = wish.flaw.and_then(Flaw::found_first) {
             return Expectation::refused(error);
         }
@@ -199,26 +278,18 @@ impl Oracle {
         if wish.map && owner != Some(process) {
             return Expectation::refused(Error::WrongProcess);
         }
+        let base = Amount::new(1, wish.rounded());
+        if let Err(error) = self.charge(file, Amount::default(), base) {
+            return Expectation::refused(error);
+        }
         let padding = wish.padding();
+        // What it takes beyond its length may be too much.
         let mut refusals = Vec::new();
-        for (usage, limits, error) in [
-            (
-                self.usage(Some(file)),
-                (COUNT_PER_FILE, BYTES_PER_FILE),
-                Error::FileQuota,
-            ),
-            (
-                self.usage(None),
-                (COUNT_PER_DEVICE, BYTES_PER_DEVICE),
-                Error::DeviceQuota,
-            ),
+        for (usage, limit, error) in [
+            (self.usage(Some(file)), PER_FILE, Error::FileQuota),
+            (self.usage(None), PER_DEVICE, Error::DeviceQuota),
         ] {
-            let bytes = usage.1 + wish.rounded();
-            if usage.0 + 1 > limits.0 || bytes > limits.1 {
-                return Expectation::refused(error);
-            }
-            // What it takes beyond its length may be too much.
-            if bytes + padding > limits.1 {
+            if usage.bytes + base.bytes + padding > limit.bytes {
                 refusals.push(error);
             }
         }
@@ -233,18 +304,6 @@ impl Oracle {
         }
     }
 
-    /// A request to register was charged for, whether it succeeds or not.
-    pub fn charged(&mut self, length: u64, padding: u64) {
-        let (count, bytes) = self.usage(None);
-        self.peak_count = self.peak_count.max(count + 1);
-        let [low, high] = self.peak_bytes;
-        self.peak_bytes = [
-            low.max(bytes + length),
-            high.max(bytes + length + padding)
-                .min(BYTES_PER_DEVICE.max(high)),
-        ];
-    }
-
     /// Where a file's registration is.
     pub fn find(&self, file: usize, handle: u64) -> Result<usize, Error> {
         self.registrations
@@ -257,18 +316,22 @@ impl Oracle {
     pub fn knows(&self, handle: u64) -> bool {
         let live = self.registrations.iter().map(|own| own.handle);
         let stale = self.files.values().flat_map(|file| &file.stale).copied();
-        live.chain(stale).any(|known| known == handle)
+        let secured = self.secured.iter().map(|secured| secured.handle);
+        live.chain(secured)
+            .chain(stale)
+            .any(|known| known == handle)
     }
 
-    /// Where the device finds, or found, the first piece of a registration.
-    pub fn address_of(&self, handle: u64) -> Option<u64> {
+    /// Where the device finds, or found, a piece of a registration, and how long it is.
+    pub fn piece_of(&self, handle: u64, pick: u8) -> Option<(u64, u64)> {
         let live = self
             .registrations
             .iter()
             .map(|own| (own.handle, &own.pieces));
         let former = self.former.iter().map(|own| (own.handle, &own.pieces));
         let (_, pieces) = live.chain(former).find(|(known, _)| *known == handle)?;
-        pieces.first().map(|piece| piece.device)
+        let piece = pieces.get(usize::from(pick) % pieces.len().max(1))?;
+        Some((piece.device, piece.length))
     }
 
     /// Releases a registration.
@@ -289,6 +352,7 @@ impl Oracle {
             handle: own.handle,
             pieces: own.pieces,
             reserved: own.reserved,
+            scribbled: false,
         });
         if self.former.len() > 12 {
             self.former.remove(0);
@@ -296,24 +360,53 @@ impl Oracle {
         self.released += 1;
     }
 
-    /// All registrations of a file are gone, or of all files.
-    pub fn forget_all(&mut self, file: Option<usize>) {
-        while let Some(index) = self
-            .registrations
-            .iter()
-            .position(|own| file.is_none_or(|file| own.file == file))
-        {
+    /// Some registrations are gone; how many.
+    fn forget_all(&mut self, is_gone: impl Fn(&Registration) -> bool) -> u64 {
+        let mut forgotten = 0;
+        while let Some(index) = self.registrations.iter().position(&is_gone) {
             self.forget(index);
+            forgotten += 1;
         }
+        forgotten
     }
 
     /// The last handle of a file is closed.
     pub fn close(&mut self, file: usize) {
-        self.forget_all(Some(file));
+        self.hang_up(file);
+        let reader = self.files.get(&file).and_then(|file| file.mailbox.reader);
+        if let Some(reader) = reader {
+            self.cancel(reader);
+        }
+        self.unsecure_all(|secured| secured.file == file);
+        self.forget_all(|own| own.file == file);
         self.files.remove(&file);
     }
 
-    /// A process is about to end: nothing of it stays mapped in it.
+    /// The device has stopped.
+    pub fn stop(&mut self) {
+        self.hang_up_all();
+        self.announce(EventKind::DeviceStopped, 1);
+    }
+
+    /// The device is gone for good, and all that was registered.
+    pub fn remove(&mut self) {
+        let files: Vec<usize> = self.files.keys().copied().collect();
+        for number in files {
+            let secured = self.unsecure_all(|secured| secured.file == number);
+            let released = secured + self.forget_all(|own| own.file == number);
+            if let Some(file) = self.files.get_mut(&number) {
+                file.mailbox.add(EventKind::Invalidated, released);
+            }
+        }
+        self.hang_up_all();
+        self.announce(EventKind::DeviceRemoved, 1);
+        for file in self.files.values_mut() {
+            file.mailbox.ended = true;
+        }
+        self.former.retain(|former| !former.reserved);
+    }
+
+    /// A process is about to end: nothing of it stays mapped, locked or secured.
     pub fn end_process(&mut self, process: usize) {
         for (number, file) in &mut self.files {
             if file.owner == Some(process) {
@@ -323,6 +416,11 @@ impl Oracle {
                     .for_each(|own| own.mapped = false);
             }
         }
+        self.unsecure_all(|secured| secured.process == process);
+        let orphaned = self.files.iter().filter(|(_, file)| file.owner.is_none());
+        let orphaned: Vec<usize> = orphaned.map(|(number, _)| *number).collect();
+        self.forget_all(|own| own.is_own() && orphaned.contains(&own.file));
+        self.allocations.retain(|own| own.process != process);
     }
 
     /// The registration of a file that holds a device address, and the offset in it.
@@ -353,15 +451,22 @@ impl Oracle {
         self.gate()?;
         let source = self.find(file, handles[0])?;
         let destination = self.find(file, handles[1])?;
-        for (index, offset) in [(source, from), (destination, to)] {
+        let places = [(source, from), (destination, to)];
+        if places
+            .iter()
+            .any(|(index, _)| self.registrations[*index].is_own())
+        {
+            return Err(Error::Access);
+        }
+        for (index, offset) in places {
             if offset + length > self.registrations[index].length() {
                 return Err(Error::OutOfRange);
             }
         }
-        let range = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-        let bytes = self.registrations[source].contents[range(from)..range(from + length)].to_vec();
-        self.registrations[destination].contents[range(to)..range(to + length)]
-            .copy_from_slice(&bytes);
+        let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let bytes = self.registrations[source].contents();
+        let bytes = &bytes[place(from)..place(from + length)];
+        self.registrations[destination].store(place(to), bytes);
         Ok(())
     }
 }
