@@ -69,6 +69,11 @@ fn call_beyond_the_table_is_v180() {
 }
 
 #[test]
+fn obsolete_way_to_an_adapter_is_v168() {
+    expect_rule(0x84D, "V168");
+}
+
+#[test]
 fn map_registers_that_nobody_allocated_are_v144() {
     expect_rule(0x847, "V144");
 }

@@ -306,7 +306,18 @@ fn put(host: &Arc<Host>, address: u64) {
     adapter.write_table(table::LARGEST, |_| Slot::Released);
 }
 
+/// What `IoGetDmaAdapter` has replaced: it gives nothing.
+extern "win64" fn hal_get_adapter(_description: u64, _registers: u64) -> u64 {
+    current().violation(
+        "V168",
+        "E6/0x1E",
+        "obsolete: IoGetDmaAdapter is to be called",
+    );
+    0
+}
+
 exports! {
+    "HalGetAdapter" => hal_get_adapter, IrqlRule::AtMost(PASSIVE), "V161", "E6/0x13";
     "IoGetDmaAdapter" => io_get_dma_adapter, IrqlRule::AtMost(PASSIVE), "V062", "C4/0x2000E";
     "PutDmaAdapter" => put_dma_adapter, IrqlRule::AtMost(DISPATCH), "V161", "E6/0x13";
 }

@@ -90,7 +90,7 @@ extern "win64" fn get_scatter_gather_list(
     to_device: u8,
 ) -> u32 {
     let (routine, length, buffer) = ("GetScatterGatherList", u64::from(length), None);
-    start(Asked {
+    start(&Asked {
         routine,
         adapter,
         device,
@@ -118,7 +118,7 @@ extern "win64" fn build_scatter_gather_list(
     buffer_length: u32,
 ) -> u32 {
     let (routine, length) = ("BuildScatterGatherList", u64::from(length));
-    start(Asked {
+    start(&Asked {
         routine,
         adapter,
         device,
@@ -134,12 +134,12 @@ extern "win64" fn build_scatter_gather_list(
 }
 
 /// Asks for the list; the driver's routine is called with it before this returns unless registers are short.
-fn start(asked: Asked) -> u32 {
+fn start(asked: &Asked) -> u32 {
     exported(|host| {
         let Some(adapter) = find(host, asked.adapter) else {
             return Ok(NtStatus::INVALID_PARAMETER.0);
         };
-        let list = match prepare(host, &adapter, &asked) {
+        let list = match prepare(host, &adapter, asked) {
             Ok(list) => list,
             Err(status) => return Ok(status.0),
         };

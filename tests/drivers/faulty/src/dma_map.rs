@@ -494,7 +494,7 @@ pub(crate) fn mapped_page(request: &Request) -> Answer {
                 0,
                 0,
                 0,
-            ]
+            ];
         };
         return request.answer(logical as usize);
     }

@@ -60,6 +60,27 @@ fn second_channel_while_the_first_is_kept_is_v154() {
     assert_eq!((CALLS.get(), nic.rules()), (1, vec!["V154"]));
 }
 
+/// A driver's adapter control routine that asks for a channel itself: its context is the adapter.
+extern "win64" fn ask_again(device: u64, _irp: u64, _base: u64, adapter: u64) -> u64 {
+    let kernel = Kernel::on(&crate::host::current());
+    let function = keep_base as *const () as u64;
+    let status = kernel.call32(
+        "AllocateAdapterChannel",
+        &[adapter, device, 1, function, FREE],
+    );
+    assert_eq!(status, NtStatus::INSUFFICIENT_RESOURCES.0);
+    FREE
+}
+
+#[test]
+fn channel_asked_for_by_the_routine_of_a_channel_is_v154() {
+    let nic = Nic::plain();
+    let function = ask_again as *const () as u64;
+    let arguments = [nic.adapter, nic.pdo, 1, function, nic.adapter];
+    assert_eq!(nic.at_dispatch("AllocateAdapterChannel", &arguments), 0);
+    assert_eq!((CALLS.get(), nic.rules()), (0, vec!["V154"]));
+}
+
 #[test]
 fn more_registers_than_the_maximum_are_v155_and_all_kept_ones_together_v162() {
     let nic = Nic::plain();

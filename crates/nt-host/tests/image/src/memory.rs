@@ -56,6 +56,11 @@ fn member(adapter: u64, offset: u64, arguments: [u64; 9]) -> u64 {
     member(adapter, b, c, d, e, f, g, h, i, j)
 }
 
+#[link(name = "hal.dll", kind = "raw-dylib", modifiers = "+verbatim")]
+unsafe extern "C" {
+    safe fn HalGetAdapter(description: *const [u32; 16], registers: *mut u32) -> u64;
+}
+
 fn adapter(device: u64) -> u64 {
     let mut description = [0_u32; 16];
     description[0] = 3;
@@ -154,6 +159,10 @@ pub fn request(device: u64, irp: u64, number: u32) -> bool {
         }
         0x84C => {
             pool(100);
+        }
+        0x84D => {
+            let mut registers = 0;
+            HalGetAdapter(&[0; 16], &mut registers);
         }
         _ => return false,
     }
