@@ -28,7 +28,7 @@ fn plain(dma: DmaConfig) {
 }
 
 with_interfaces! {
-    common_buffer: super::super::plain, version_1 version_2 version_3;
+    common_buffer: super::super::plain, version_1 = 1 version_2 = 2 version_3 = 3;
 }
 
 /// Tables whose best routine is each of the three.

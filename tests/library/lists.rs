@@ -48,10 +48,10 @@ fn by_build_ex(dma: DmaConfig) {
 }
 
 with_interfaces! {
-    list_of_get_scatter_gather_list: super::super::by_get, version_1 version_2 version_3;
-    list_of_build_scatter_gather_list: super::super::by_build, version_2 version_3;
-    list_of_get_scatter_gather_list_ex: super::super::by_get_ex, version_3;
-    list_of_build_scatter_gather_list_ex: super::super::by_build_ex, version_3;
+    list_of_get_scatter_gather_list: super::super::by_get, version_1 = 1 version_2 = 2 version_3 = 3;
+    list_of_build_scatter_gather_list: super::super::by_build, version_2 = 2 version_3 = 3;
+    list_of_get_scatter_gather_list_ex: super::super::by_get_ex, version_3 = 3;
+    list_of_build_scatter_gather_list_ex: super::super::by_build_ex, version_3 = 3;
 }
 
 #[test]

@@ -145,13 +145,13 @@ fn taken_and_dropped(dma: DmaConfig) {
 }
 
 with_interfaces! {
-    transfer_with_registers_waited_for: super::super::waited_for, version_1 version_2 version_3;
-    transfer_with_registers_taken: super::super::taken, version_3;
-    transfer_with_registers_requested: super::super::requested, version_3;
-    transfer_in_parts: super::super::waited_for_in_parts, version_1 version_2 version_3;
-    transfer_ex_in_parts: super::super::taken_in_parts, version_3;
-    mapping_dropped: super::super::waited_for_and_dropped, version_1 version_3;
-    mapping_ex_dropped: super::super::taken_and_dropped, version_3;
+    transfer_with_registers_waited_for: super::super::waited_for, version_1 = 1 version_2 = 2 version_3 = 3;
+    transfer_with_registers_taken: super::super::taken, version_3 = 3;
+    transfer_with_registers_requested: super::super::requested, version_3 = 3;
+    transfer_in_parts: super::super::waited_for_in_parts, version_1 = 1 version_2 = 2 version_3 = 3;
+    transfer_ex_in_parts: super::super::taken_in_parts, version_3 = 3;
+    mapping_dropped: super::super::waited_for_and_dropped, version_1 = 1 version_3 = 3;
+    mapping_ex_dropped: super::super::taken_and_dropped, version_3 = 3;
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn device_sees_what_the_processor_wrote_after_the_mapping_once_it_is_flushed() {
     stage
         .bytes(call::WRITE, &[10], &[0xEE; 20])
         .expect("written");
-    stage.ask(call::FLUSH_BUFFER, &[TO_DEVICE]);
+    stage.ask(call::SYNCHRONISE, &[TO_DEVICE]);
     assert_eq!(device_read(&stage.nic(), &places)[10..30], [0xEE; 20]);
     stage.ask(call::FLUSH, &[]);
     assert_eq!(stage.calls("FlushDmaBuffer"), 1);
@@ -306,9 +306,28 @@ fn processor_sees_what_the_device_wrote_once_it_is_flushed() {
     stage.ask(call::TAKE, &[1]);
     let (_, places) = map(&stage, 0, PAGE, FROM_DEVICE);
     device_write(&stage.nic(), &places, &[0x77; 4096]);
-    stage.ask(call::FLUSH_BUFFER, &[FROM_DEVICE]);
+    stage.ask(call::SYNCHRONISE, &[FROM_DEVICE]);
     assert_eq!(stage.read(0, PAGE), [0x77; 4096]);
     stage.finish();
+}
+
+#[test]
+fn both_sides_of_a_list_see_what_the_other_wrote_once_it_is_flushed() {
+    for member in 0..4 {
+        let stage = Stage::new(incoherent());
+        stage.pool_buffer(PAGE);
+        let list = elements(&stage.ask(call::LIST, &[0, PAGE, FROM_DEVICE, member]));
+        stage
+            .bytes(call::WRITE, &[10], &[0xEE; 20])
+            .expect("written");
+        stage.ask(call::SYNCHRONISE, &[TO_DEVICE]);
+        assert_eq!(device_read(&stage.nic(), &list)[10..30], [0xEE; 20]);
+        device_write(&stage.nic(), &list, &[0x77; 4096]);
+        stage.ask(call::SYNCHRONISE, &[FROM_DEVICE]);
+        assert_eq!(stage.read(0, PAGE), [0x77; 4096]);
+        stage.ask(call::PUT, &[]);
+        stage.finish();
+    }
 }
 
 #[test]
@@ -321,7 +340,7 @@ fn flush_of_a_buffer_is_not_offered_by_the_table_of_windows_8() {
     stage.ask(call::TAKE, &[1]);
     map(&stage, 0, PAGE, TO_DEVICE);
     assert_eq!(
-        stage.try_ask(call::FLUSH_BUFFER, &[TO_DEVICE]),
+        stage.try_ask(call::SYNCHRONISE, &[TO_DEVICE]),
         Err(NOT_SUPPORTED)
     );
     stage.finish();

@@ -31,7 +31,7 @@ pub(crate) mod call {
     pub(crate) const WRITE: u32 = 0x813;
     pub(crate) const READ: u32 = 0x814;
     pub(crate) const FREE: u32 = 0x815;
-    pub(crate) const FLUSH_BUFFER: u32 = 0x816;
+    pub(crate) const SYNCHRONISE: u32 = 0x816;
     pub(crate) const WAIT_FOR: u32 = 0x820;
     pub(crate) const TAKE: u32 = 0x821;
     pub(crate) const REQUEST: u32 = 0x822;
@@ -280,32 +280,26 @@ pub(crate) fn device_write(nic: &BusMaster, elements: &[(u64, u64)], bytes: &[u8
     assert!(rest.is_empty());
 }
 
-/// A test for each interface: `name: function, versions;`. Each with an IOMMU and with copies.
+/// A test for each interface: `name: function, version = number ...;`. Each with an IOMMU and with copies.
 macro_rules! with_interfaces {
-    ($($name:ident: $case:path, $($version:ident)*;)*) => {
+    ($($name:ident: $case:path, $($version:ident = $number:literal)*;)*) => {
         $(
             mod $name {
                 $(
                     mod $version {
                         #[test]
                         fn translated() {
-                            $case($crate::stage::interface(super::super::stage_version::$version, true));
+                            $case($crate::stage::interface($number, true));
                         }
 
                         #[test]
                         fn copied() {
-                            $case($crate::stage::interface(super::super::stage_version::$version, false));
+                            $case($crate::stage::interface($number, false));
                         }
                     }
                 )*
             }
         )*
-        mod stage_version {
-            #![allow(dead_code, non_upper_case_globals)]
-            pub(super) const version_1: u32 = 1;
-            pub(super) const version_2: u32 = 2;
-            pub(super) const version_3: u32 = 3;
-        }
     };
 }
 pub(crate) use with_interfaces;

@@ -8,7 +8,7 @@ use super::{
     signatures::{AdapterInfoRecord, TransferInfoRecord},
     span::Span,
 };
-use crate::status::Status;
+use crate::{mdl::Mdl, status::Status};
 
 /// What `GetDmaAdapterInfo` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,18 +183,17 @@ impl Adapter {
         }
     }
 
-    /// Flushes what caches may hold of a buffer: `FlushDmaBuffer`, for memory that was mapped with
-    /// [`super::MapRegisters::map`]. The page of that routine names no IRQL: called at `PASSIVE_LEVEL` here.
+    /// Brings memory that is mapped and its device to the same state: `FlushDmaBuffer`. The page of that
+    /// routine names no IRQL: called at `PASSIVE_LEVEL` here.
     ///
-    /// # Errors
+    /// # Safety
     ///
-    /// [`Error::NotOffered`] or [`Error::Refused`].
-    pub fn flush(&self, buffer: &TransferBuffer, direction: Direction) -> Result<(), Error> {
+    /// The MDL is of memory that is mapped for the device, by a list or with map registers.
+    pub(super) unsafe fn synchronise(&self, mdl: &Mdl, direction: Direction) -> Result<(), Error> {
         let flush = self.table.flush_dma()?;
-        let span = buffer.span(direction)?;
         // The page of the routine says: TRUE for a read operation, which fills memory.
         let is_read = u8::from(direction == Direction::FromDevice);
-        // SAFETY: the adapter is live; the MDL is of resident memory.
-        Error::check(unsafe { flush(self.as_ptr(), span.mdl().as_ptr(), is_read) })
+        // SAFETY: the adapter is live; the MDL is the caller's promise.
+        Error::check(unsafe { flush(self.as_ptr(), mdl.as_ptr(), is_read) })
     }
 }

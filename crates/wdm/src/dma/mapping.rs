@@ -168,6 +168,10 @@ impl MapRegisters {
             )
         };
         Error::check(status)?;
+        if mapped == 0 {
+            // Nothing is mapped, so there is nothing to flush either.
+            return Err(Error::NoRegisters);
+        }
         Ok((list, mapped))
     }
 }
@@ -206,6 +210,20 @@ impl Mapping {
             Ok(()) => Ok(registers),
             Err(error) => Err((registers, error)),
         }
+    }
+
+    /// Without ending the transfer, shows the device what the processor has written, or the processor what
+    /// the device has written, where caches or copies stand between: `FlushDmaBuffer`. On coherent machines,
+    /// and for memory that the device reaches, both see everything anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOffered`] before Windows 10; [`Error::Refused`].
+    pub fn synchronise(&self, direction: Direction) -> Result<(), Error> {
+        let active = &self.active;
+        let span = active.buffer.span(direction)?;
+        // SAFETY: the memory of the buffer is mapped, by the invariant of the active part.
+        unsafe { active.adapter.synchronise(span.mdl(), direction) }
     }
 
     /// How many bytes the system's DMA controller has left to transfer: `ReadDmaCounter`.

@@ -6,7 +6,7 @@
 use core::ptr;
 
 use super::{
-    Adapter,
+    Adapter, Error,
     held_list::{HeldList, ListMember},
     span::Span,
 };
@@ -82,6 +82,19 @@ impl ScatterGatherList {
             ListMember::Get | ListMember::Build => ListRoutine::Get,
             ListMember::GetEx | ListMember::BuildEx => ListRoutine::GetEx,
         }
+    }
+
+    /// Without ending the transfer, shows the device what the processor has written, or the processor what
+    /// the device has written, where caches or copies stand between: `FlushDmaBuffer`. On coherent machines,
+    /// and for memory that the device reaches, both see everything anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOffered`] before Windows 10; [`Error::Refused`].
+    pub fn synchronise(&self, direction: Direction) -> Result<(), Error> {
+        let adapter = self.held.adapter();
+        // SAFETY: the list is of these pages, and has not been put back.
+        unsafe { adapter.synchronise(self.pages.mdl(), direction) }
     }
 
     /// Its elements, in order: where the device finds each, and how many bytes.

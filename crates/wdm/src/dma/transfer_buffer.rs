@@ -136,6 +136,8 @@ impl TransferBuffer {
 }
 
 impl From<LockedPages> for TransferBuffer {
+    /// A process's memory. As with the pages themselves: whoever keeps the buffer, or what maps it, watches
+    /// the end of that process.
     fn from(pages: LockedPages) -> Self {
         let length = pages.length();
         Self {

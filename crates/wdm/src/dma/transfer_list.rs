@@ -60,6 +60,19 @@ impl TransferList {
         (0..self.held.count()).filter_map(|index| self.held.element(index))
     }
 
+    /// Without ending the transfer, shows the device what the processor has written, or the processor what
+    /// the device has written, where caches or copies stand between: `FlushDmaBuffer`. On coherent machines,
+    /// and for memory that the device reaches, both see everything anyway.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotOffered`] before Windows 10; [`Error::Refused`].
+    pub fn synchronise(&self, direction: Direction) -> Result<(), Error> {
+        let span = self.buffer.span(direction)?;
+        // SAFETY: the list is of this memory, and has not been put back.
+        unsafe { self.held.adapter().synchronise(span.mdl(), direction) }
+    }
+
     /// The memory that the device really uses: `BuildMdlFromScatterGatherList`.
     ///
     /// The page of that routine says that it is reserved for system use, that the MDL may be the original

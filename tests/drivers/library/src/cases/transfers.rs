@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     (0x813, write),
     (0x814, read),
     (0x815, free),
-    (0x816, flush),
+    (0x816, synchronise),
 ];
 
 fn keep(bench: &mut Bench, buffer: TransferBuffer) -> Result<(), Error> {
@@ -77,8 +77,10 @@ fn free(bench: &mut Bench, _: &Input, _: &mut Output) -> Result<(), Error> {
     Ok(())
 }
 
-/// Direction.
-fn flush(bench: &mut Bench, input: &Input, _: &mut Output) -> Result<(), Error> {
-    let buffer = there(bench.buffer.as_ref())?;
-    bench.adapter.flush(buffer, input.direction(0))
+/// Direction: of the mapping, or else of the list.
+fn synchronise(bench: &mut Bench, input: &Input, _: &mut Output) -> Result<(), Error> {
+    match &bench.mapping {
+        Some(mapping) => mapping.synchronise(input.direction(0)),
+        None => there(bench.list.as_ref())?.synchronise(input.direction(0)),
+    }
 }
