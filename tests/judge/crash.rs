@@ -59,6 +59,11 @@ fn more_pages_than_the_block_has_are_v310() {
 }
 
 #[test]
+fn callback_that_always_has_one_more_range_is_v310() {
+    caught_in_the_crash(9, "V310");
+}
+
+#[test]
 fn lock_taken_at_high_level_is_v038() {
     caught_in_the_crash(4, "V038");
 }

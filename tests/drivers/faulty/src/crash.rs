@@ -26,6 +26,7 @@ pub(crate) const FAULTS: &[Fault] = &[(310, register)];
 const ADD_PAGES: KBUGCHECK_CALLBACK_REASON = 4;
 const VIRTUAL: u32 = 1;
 const PHYSICAL: u32 = 2;
+const ADDITIONAL_RANGES_EXIST: u32 = 0x8000_0000;
 
 /// What the callback does wrong.
 static VARIANT: AtomicU32 = AtomicU32::new(0);
@@ -33,7 +34,7 @@ static VARIANT: AtomicU32 = AtomicU32::new(0);
 static BLOCK: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static NAME: [u8; 7] = *b"faulty\0";
 
-/// Registers a callback: 0 a good one, 1 to 6 bad ones; 7 frees the record, 8 takes the callback back.
+/// Registers a callback: 0 a good one, 1 to 6 and 9 bad ones; 7 frees the record, 8 takes the callback back.
 fn register(request: &Request) -> Answer {
     let (record, page) = (pool::block(64), pool::block(PAGE));
     if record.is_null() || page.is_null() {
@@ -53,7 +54,7 @@ fn register(request: &Request) -> Answer {
             pool::free(page);
         }
     }
-    if request.variant >= 7 {
+    if matches!(request.variant, 7 | 8) {
         pool::free(record);
     }
     OK
@@ -72,6 +73,7 @@ unsafe extern "C" fn add_pages(
         1 => (VIRTUAL, page + 8),
         2 => (VIRTUAL | PHYSICAL, page),
         3 => (VIRTUAL, PAGE as u64),
+        9 => (VIRTUAL | ADDITIONAL_RANGES_EXIST, 0),
         _ => (VIRTUAL, page),
     };
     unsafe {
@@ -86,10 +88,10 @@ unsafe extern "C" fn add_pages(
         }
         (*data).Flags = flags;
         (*data).Address = address;
-        (*data).Count = if VARIANT.load(Ordering::Relaxed) == 6 {
-            2
-        } else {
-            1
+        (*data).Count = match VARIANT.load(Ordering::Relaxed) {
+            6 => 2,
+            9 => 0,
+            _ => 1,
         };
     }
 }
