@@ -1,20 +1,20 @@
 //! The examples for providers: what a stranger copies from has to build without a warning.
 //!
-//! The Rust example is built with every `cargo test`; here is the one in C.
+//! The Rust example is built with every `cargo test`; here are those in C.
 
 use std::{error::Error, path::Path, process::Command};
 
 type Outcome = Result<(), Box<dyn Error>>;
 
-/// Compiles and links the example in C with one standard, every warning an error.
-fn build(standard: &str) -> Outcome {
+/// Compiles and links an example in C with one standard, every warning an error.
+fn build(example: &str, standard: &str) -> Outcome {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("provider-{standard}.exe"));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{example}-{standard}.exe"));
     let output = Command::new("x86_64-w64-mingw32-gcc")
         .arg(format!("-std={standard}"))
         .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-I"])
         .arg(root.join("include"))
-        .arg(root.join("examples/provider.c"))
+        .arg(root.join(format!("examples/{example}.c")))
         .arg("-o")
         .arg(&program)
         .arg("-lsetupapi")
@@ -38,10 +38,20 @@ fn build(standard: &str) -> Outcome {
 
 #[test]
 fn example_in_c_with_all_warnings_builds_as_c11() -> Outcome {
-    build("c11")
+    build("provider", "c11")
 }
 
 #[test]
 fn example_in_c_with_all_warnings_builds_as_c99() -> Outcome {
-    build("c99")
+    build("provider", "c99")
+}
+
+#[test]
+fn requests_of_the_book_in_c_with_all_warnings_build_as_c11() -> Outcome {
+    build("contract", "c11")
+}
+
+#[test]
+fn requests_of_the_book_in_c_with_all_warnings_build_as_c99() -> Outcome {
+    build("contract", "c99")
 }

@@ -1,0 +1,299 @@
+//! The examples in docs/contract.md, as they stand there: run on the shipped driver.
+//!
+//! What lies between `// example: NAME` and `// end` is in the book, word for word (`tests/docs.rs`).
+
+use std::{thread, time::Duration};
+
+use sanproxy_abi::EventKind;
+use sanproxy_provider::{
+    Access, Error, HostMemoryOptions, Kind, Provider, Quotas, RegisterOptions, UserBufferOptions,
+};
+use sanproxy_tests::{
+    channel::HostChannel,
+    stage::{INTERFACE, Setting, Stage, StageError},
+};
+
+type Outcome = Result<(), StageError>;
+
+fn started() -> Result<Stage, StageError> {
+    Ok(Setting::default().started()?)
+}
+
+fn finish(stage: Stage) -> Outcome {
+    let report = stage.finish()?;
+    assert!(report.is_clean(), "{report}");
+    Ok(())
+}
+
+/// A piece of the program's own memory: where it begins, and its length.
+fn own_memory(provider: &Provider<HostChannel>) -> (u64, u64) {
+    let process = provider.channel().process();
+    (process.allocate(16384).expect("memory"), 16384)
+}
+
+#[test]
+fn query_interface_tells_the_versions() -> Outcome {
+    let stage = started()?;
+    let process = stage.host.create_process("provider.exe")?;
+    let channel = HostChannel::new(process.clone(), process.open(&INTERFACE)?);
+    // example: IOCTL_SANPROXY_QUERY_INTERFACE
+    let provider = Provider::open(channel)?; // asks first of all, and refuses another major version
+    let [major, minor, patch] = provider.interface().driver;
+    println!("driver {major}.{minor}.{patch}");
+    // end
+    assert_eq!([major, minor, patch], [0, 1, 0]);
+    drop(provider);
+    finish(stage)
+}
+
+#[test]
+fn query_capabilities_tells_what_is_offered() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    // example: IOCTL_SANPROXY_QUERY_CAPABILITIES
+    let offered = provider.capabilities()?;
+    if offered.kinds.contains(Kind::UserBuffer) {
+        println!("one file can register {} bytes", offered.bytes_per_file);
+    }
+    // end
+    assert_eq!(offered.bytes_per_file, 1 << 30);
+    drop(provider);
+    finish(stage)
+}
+
+#[test]
+fn register_query_look_up_and_release() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    // example: IOCTL_SANPROXY_REGISTER
+    let wish = RegisterOptions::common_buffer(64 << 10).low_memory().map();
+    let memory = provider.register(&wish)?;
+    memory.write_at(0, b"for the device")?;
+    println!("the device finds it at {:#x}", memory.device_address());
+    // end
+    // example: IOCTL_SANPROXY_QUERY_REGISTRATION
+    let report = memory.query()?; // asks again and again if there are many pieces
+    for piece in &report.pieces {
+        println!("{} bytes at {:#x}", piece.length, piece.device_address);
+    }
+    // end
+    assert_eq!(report.pieces.len(), 1);
+    let address = memory.device_address() + 4096;
+    // example: IOCTL_SANPROXY_LOOKUP
+    if let Some(found) = provider.lookup(address)? {
+        println!("byte {} of a registration of this file", found.offset);
+    }
+    // end
+    assert_eq!(provider.lookup(address)?.map(|it| it.offset), Some(4096));
+    // example: IOCTL_SANPROXY_RELEASE
+    memory.release()?; // dropping it does the same, and tells nobody of a failure
+    // end
+    drop(provider);
+    finish(stage)
+}
+
+#[test]
+fn statistics_count() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    assert!(
+        provider
+            .register(&RegisterOptions::common_buffer(0))
+            .is_err()
+    );
+    // example: IOCTL_SANPROXY_STATISTICS
+    let counted = provider.statistics()?;
+    println!("{} bytes are registered now", counted.live_bytes);
+    for (cause, count) in counted.failures() {
+        println!("{count} times: {cause}");
+    }
+    // end
+    assert_eq!(counted.failures().count(), 1);
+    drop(provider);
+    finish(stage)
+}
+
+#[test]
+fn move_copies() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let page = RegisterOptions::common_buffer(4096).map();
+    let (source, destination) = (provider.register(&page)?, provider.register(&page)?);
+    source.write_at(0, b"moved")?;
+    // example: IOCTL_SANPROXY_MOVE
+    provider.copy((&source, 0), (&destination, 1024), 512)?; // neither has to be mapped
+    // end
+    let mut seen = [0; 5];
+    destination.read_at(1024, &mut seen)?;
+    assert_eq!(&seen, b"moved");
+    drop((source, destination, provider));
+    finish(stage)
+}
+
+#[test]
+fn secured_memory_is_not_freed() -> Outcome {
+    let stage = started()?;
+    let (process, provider) = stage.provider()?;
+    let (start, length) = own_memory(&provider);
+    // example: IOCTL_SANPROXY_SECURE
+    let secured = provider.secure(start, length, Access::ReadWrite)?;
+    // Freeing it, or taking the access away, fails from here on, unless a callback unsecures it.
+    // end
+    assert!(process.free(start).is_err());
+    // example: IOCTL_SANPROXY_UNSECURE
+    secured.unsecure()?; // dropping it does the same, and tells nobody of a failure
+    // end
+    assert!(process.free(start).is_ok());
+    drop(provider);
+    finish(stage)
+}
+
+#[test]
+fn wait_event_tells_what_has_happened() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let (_, other) = stage.provider()?;
+    thread::scope(|scope| {
+        let listening = scope.spawn(|| -> Result<u64, Error> {
+            let mut gone = 0;
+            // example: IOCTL_SANPROXY_WAIT_EVENT
+            // In a thread of its own; provider.cancel() in another one ends the wait.
+            let events = provider.wait_event()?;
+            for (kind, count) in events.iter() {
+                println!("{count} times: {kind:?}");
+            }
+            gone += events.count(EventKind::Connected);
+            // end
+            Ok(gone)
+        });
+        let own = provider.endpoint()?.own;
+        // Whoever has named the other one first is told.
+        provider.connect(other.endpoint()?.own)?;
+        other.connect(own)?;
+        assert_eq!(listening.join().expect("it ends"), Ok(1));
+        Ok::<(), Error>(())
+    })?;
+    drop((provider, other));
+    finish(stage)
+}
+
+#[test]
+fn connected_files_exchange_messages() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let (_, other) = stage.provider()?;
+    let number_of_the_other = other.endpoint()?.own;
+    // example: IOCTL_SANPROXY_CONNECT
+    let own = provider.endpoint()?.own; // for the other side to name
+    let connection = provider.connect(number_of_the_other)?;
+    println!("endpoint {} is {:?} now", own.0, connection.state);
+    // end
+    other.connect(own)?;
+    other.send(b"answer")?;
+    // example: IOCTL_SANPROXY_EXCHANGE
+    let mut room = vec![0; 4096];
+    let length = provider.exchange(b"question", &mut room)?; // try_exchange does not wait for room
+    println!("{} bytes came", length);
+    // end
+    assert_eq!(&room[..length], b"answer");
+    assert_eq!(other.receive(&mut room)?, 8);
+    // example: IOCTL_SANPROXY_DISCONNECT
+    provider.disconnect()?; // what was sent before is still received
+    // end
+    drop((provider, other));
+    finish(stage)
+}
+
+#[test]
+fn status_page_is_read_without_asking() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    // example: IOCTL_SANPROXY_MAP_STATUS_PAGE
+    let page = provider.status_page()?; // one request; reading it takes none
+    let now = page.read()?;
+    println!("{:?}: {} bytes registered", now.state, now.live_bytes);
+    // end
+    let memory = provider.register(&RegisterOptions::common_buffer(4096))?;
+    let before = stage.host.calls();
+    assert_eq!(page.read()?.live_bytes, 4096);
+    assert_eq!(stage.host.calls(), before);
+    drop((memory, page, provider));
+    finish(stage)
+}
+
+#[test]
+fn administrators_see_and_set() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let memory = provider.register(&RegisterOptions::common_buffer(4096))?;
+    // example: IOCTL_SANPROXY_ENUMERATE
+    for one in provider.enumerate()? {
+        let kind = one.kind.map_or("a secured range", Kind::name);
+        println!("process {}: {} bytes, {kind}", one.process, one.length);
+    }
+    // end
+    assert_eq!(provider.enumerate()?.len(), 1);
+    let offered = provider.capabilities()?;
+    // example: IOCTL_SANPROXY_SET_QUOTA
+    provider.set_quotas(&Quotas {
+        bytes_per_file: 2 << 30,
+        count_per_file: 1000,
+        bytes_per_device: offered.bytes_per_device,
+        count_per_device: offered.count_per_device,
+    })?;
+    // end
+    assert_eq!(provider.capabilities()?.count_per_file, 1000);
+    drop((memory, provider));
+    finish(stage)
+}
+
+#[test]
+fn own_memory_is_registered_where_it_lies() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let (start, length) = own_memory(&provider);
+    // example: IOCTL_SANPROXY_REGISTER_USER_BUFFER
+    let wish = UserBufferOptions::new(start, length, Access::Write).allow_pieces();
+    let memory = provider.register_user_buffer(&wish)?; // locked until it is released
+    for piece in memory.pieces() {
+        println!("{} bytes at {:#x}", piece.length, piece.device_address);
+    }
+    // end
+    assert_eq!(memory.length(), length);
+    drop((memory, provider));
+    finish(stage)
+}
+
+#[test]
+fn host_memory_is_what_there_is() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    // example: IOCTL_SANPROXY_REGISTER_HOST_MEMORY
+    let wish = HostMemoryOptions::new(64 << 20, 1 << 20).most_ranges(16);
+    let memory = provider.register_host_memory(&wish)?; // 1 to 64 MiB
+    println!(
+        "{} bytes in {} ranges",
+        memory.length(),
+        memory.pieces().len()
+    );
+    // end
+    assert!(memory.length() >= 1 << 20);
+    drop((memory, provider));
+    finish(stage)
+}
+
+#[test]
+fn wait_that_is_cancelled_ends() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| provider.wait_event());
+        while !waiting.is_finished() {
+            provider.cancel();
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(waiting.join().expect("it ends").is_err());
+    });
+    drop(provider);
+    finish(stage)
+}
