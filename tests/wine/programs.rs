@@ -39,3 +39,32 @@ fn example_in_c_does_what_a_provider_does() -> Outcome {
 fn example_in_rust_does_what_a_provider_does() -> Outcome {
     example("provider-rust.exe")
 }
+
+#[test]
+fn requests_of_the_book_in_c_are_carried_out() -> Outcome {
+    let session = Session::with_driver()?;
+    let finished = session.run(&program("contract-c.exe"), &[])?;
+    // Wine locks and secures no memory of programs: these three are refused there, and no other.
+    let refused: Vec<_> = finished
+        .errors
+        .lines()
+        .filter_map(|line| line.get(8..18))
+        .collect();
+    assert_eq!(
+        refused,
+        ["0x8a5ae044", "0x8a5ae020", "0x8a5ae024"],
+        "{finished:?}"
+    );
+    for said in [
+        "driver 0.1.0",
+        "65536 bytes at 0x",
+        "byte 4096 of a registration",
+        "1048576 bytes in ",
+        "connected",
+        "6 bytes came",
+        "has 65536 bytes",
+    ] {
+        assert!(finished.output.contains(said), "{said}: {finished:?}");
+    }
+    Ok(())
+}

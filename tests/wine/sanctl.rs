@@ -160,3 +160,122 @@ fn sanctl_conformance_suite_passes() -> Outcome {
     assert!(report["passed"].as_u64() > Some(30), "{report}");
     Ok(())
 }
+
+#[test]
+fn sanctl_list_shows_what_another_program_holds() -> Outcome {
+    let session = Session::with_driver()?;
+    let arguments = ["register", "1M", "--map", "--dump", "--hold", "5m"];
+    let mut holder = session.start(&program("sanctl.exe"), &arguments)?;
+    assert_eq!(live_registrations(&session, 1)?, Some(1));
+    let all = json(&session, &["list"])?;
+    let one = &all["registrations"][0];
+    assert_eq!(one["length"], 1 << 20, "{all}");
+    assert_eq!(
+        one["flags"],
+        serde_json::json!(["mapped", "in crash dumps"])
+    );
+    assert!(one["process"].as_u64() > Some(0), "{all}");
+    holder.kill()?;
+    assert_eq!(live_registrations(&session, 0)?, Some(0));
+    Ok(())
+}
+
+/// The lines that a session prints.
+fn lines(session: &Session, commands: &[&str]) -> Result<Vec<Value>, Failure> {
+    let mut arguments = vec!["session", "--json"];
+    for command in commands {
+        arguments.extend(["-c", command]);
+    }
+    let finished = sanctl(session, &arguments)?;
+    assert_eq!(finished.code, DONE, "{commands:?}: {finished:?}");
+    let lines = finished.output.lines().map(serde_json::from_str);
+    Ok(lines.collect::<Result<_, _>>()?)
+}
+
+#[test]
+fn sanctl_session_polls_the_status_page() -> Outcome {
+    let session = Session::with_driver()?;
+    let said = lines(
+        &session,
+        &["status", "register 64K", "status", "release 1", "status"],
+    )?;
+    assert_eq!(said[0]["state"], "started");
+    assert_eq!(
+        (&said[0]["live_bytes"], &said[2]["live_bytes"]),
+        (&0.into(), &65536.into())
+    );
+    let released = [&said[0], &said[4]].map(|line| line["released"].as_u64());
+    assert_eq!(
+        released[1],
+        released[0].map(|number| number.saturating_add(1))
+    );
+    Ok(())
+}
+
+#[test]
+fn sanctl_session_exchanges_messages_between_two_files() -> Outcome {
+    let session = Session::with_driver()?;
+    let said = lines(&session, &["endpoint", "file 2", "endpoint"])?;
+    // They are counted on, one by one.
+    let last = said[2]["endpoint"].as_u64().ok_or("no number")?;
+    let (one, other) = (last.saturating_add(1), last.saturating_add(2));
+    let said = lines(
+        &session,
+        &[
+            "endpoint",
+            "file 2",
+            &format!("connect {one}"),
+            "file 1",
+            &format!("connect {other}"),
+            "send hello",
+            "file 2",
+            "events",
+            "receive",
+            "events --for 1s",
+        ],
+    )?;
+    assert_eq!(said[4]["state"], "connected");
+    assert_eq!(said[7]["events"]["connected"], 1);
+    assert_eq!(said[8]["text"], "hello");
+    // A wait that is cancelled when its time is over.
+    assert_eq!(said[9]["events"], serde_json::json!({}));
+    Ok(())
+}
+
+#[test]
+fn sanctl_register_of_host_memory_takes_what_there_is() -> Outcome {
+    let session = Session::with_driver()?;
+    let arguments = [
+        "register",
+        "1M",
+        "--host-memory",
+        "--minimum",
+        "64K",
+        "--ranges",
+        "8",
+    ];
+    let memory = json(&session, &arguments)?;
+    assert_eq!(memory["kind"], "HostMemoryBuffer");
+    assert!(memory["length"].as_u64() >= Some(65536), "{memory}");
+    Ok(())
+}
+
+#[test]
+fn sanctl_quota_now_holds_at_once() -> Outcome {
+    let session = Session::with_driver()?;
+    let set = json(&session, &["quota", "MaximumCountPerFile=2", "--now"])?;
+    assert_eq!(set["MaximumCountPerFile"], 2);
+    let mut arguments = vec!["session"];
+    for _ in 0..3 {
+        arguments.extend(["-c", "register 4K"]);
+    }
+    let finished = sanctl(&session, &arguments)?;
+    json(
+        &session,
+        &["quota", "--default", "MaximumCountPerFile", "--now"],
+    )?;
+    assert_eq!(finished.code, REFUSED, "{finished:?}");
+    assert!(finished.errors.contains("QUOTA"), "{finished:?}");
+    assert_eq!(sanctl(&session, &arguments)?.code, DONE);
+    Ok(())
+}

@@ -55,23 +55,26 @@ pub(crate) fn run() -> Result<PathBuf> {
         fs::copy(&built, &path)
             .with_context(|| format!("cannot copy {} to {}", built.display(), path.display()))?;
     }
-    let output = folder.join("provider-c.exe");
-    let output = output.to_string_lossy();
-    execute(command(
-        "x86_64-w64-mingw32-gcc",
-        [
-            "-O2",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-I",
-            "include",
-            "examples/provider.c",
-            "-o",
-            &output,
-            "-lsetupapi",
-        ],
-    ))
-    .context("examples/provider.c does not build")?;
+    for example in ["provider", "contract"] {
+        let source = format!("examples/{example}.c");
+        let output = folder.join(format!("{example}-c.exe"));
+        let output = output.to_string_lossy();
+        execute(command(
+            "x86_64-w64-mingw32-gcc",
+            [
+                "-O2",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-I",
+                "include",
+                &source,
+                "-o",
+                &output,
+                "-lsetupapi",
+            ],
+        ))
+        .with_context(|| format!("{source} does not build"))?;
+    }
     Ok(folder)
 }
