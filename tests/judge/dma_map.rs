@@ -83,6 +83,36 @@ fn channel_that_waits_for_map_registers_is_not_reported() {
 }
 
 #[test]
+fn channel_that_is_cancelled_in_time_is_not_reported() {
+    let stage = Stage::new();
+    let held = stage.device.hold_map_registers(u32::MAX);
+    assert_eq!(stage.ask(work::WAITING_CHANNEL, 2, 0), 1);
+    assert_eq!(stage.device.waiting_for_map_registers(), 0);
+    drop(held);
+    assert_eq!(stage.ask(work::WAITING_CHANNEL, 1, 0), 0);
+    assert_eq!(stage.ask(work::WAITING_CHANNEL, 2, 0), 0, "too late");
+    assert_eq!(stage.ask(work::WAITING_CHANNEL, 1, 0), 1);
+    let report = stage.end();
+    assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn dma_by_every_table_is_not_reported() {
+    let tables = [(1, 0), (2, 0), (3, 232), (3, 272), (3, 320)];
+    for (interface_version, table_size) in tables {
+        let dma = DmaConfig {
+            interface_version,
+            table_size,
+            ..DmaConfig::default()
+        };
+        let stage = Stage::on(builder().dma(dma));
+        stage.work(work::DMA);
+        let report = stage.end();
+        assert!(report.is_clean(), "version {interface_version}: {report}");
+    }
+}
+
+#[test]
 fn channel_that_still_waits_when_the_adapter_is_put_is_v151() {
     let stage = Stage::new();
     let held = stage.device.hold_map_registers(u32::MAX);

@@ -18,8 +18,10 @@ const FILL: u64 = 0xC0DE_C0DE_C0DE_C0DE;
 /// Where a context is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// Set up, and not used yet, or done with.
+    /// Set up, and not used yet.
     Ready,
+    /// What was asked for with it is over; it may be used again.
+    Done,
     /// A transfer is under way with it.
     Busy,
     /// `CancelAdapterChannel` was called before anything was asked for with it.
@@ -34,7 +36,7 @@ impl Contexts {
     /// The transfer with this context is over.
     pub(crate) fn end(&mut self, context: u64) {
         if let Some(of_context) = self.0.get_mut(&context) {
-            *of_context = Use::Ready;
+            *of_context = Use::Done;
         }
     }
 }
@@ -60,15 +62,18 @@ extern "win64" fn initialize_dma_transfer_context(adapter: u64, context: u64) ->
 
 /// Begins a transfer with a context, judged: it has to be set up, unchanged and not in use.
 pub(super) fn begin(host: &Arc<Host>, adapter: &Adapter, context: u64) -> Result<(), NtStatus> {
-    let known = lock(&adapter.state).contexts.0.get(&context).copied();
-    let wrong = match known {
-        None => "was not set up",
-        Some(Use::Busy) => "is in use by another transfer",
-        Some(Use::Ready) if !(0..SIZE / 8).all(|word| whole(context, word)) => "was written to",
-        Some(Use::Cancelled) => return Err(NtStatus::CANCELLED),
-        Some(Use::Ready) => {
-            lock(&adapter.state).contexts.0.insert(context, Use::Busy);
-            return Ok(());
+    let is_whole = (0..SIZE / 8).all(|word| whole(context, word));
+    let wrong = {
+        let mut state = lock(&adapter.state);
+        match state.contexts.0.get_mut(&context) {
+            None => "was not set up",
+            Some(Use::Busy) => "is in use by another transfer",
+            Some(_) if !is_whole => "was written to",
+            Some(Use::Cancelled) => return Err(NtStatus::CANCELLED),
+            Some(of_context) => {
+                *of_context = Use::Busy;
+                return Ok(());
+            }
         }
     };
     let message = format!("transfer context {context:#x} {wrong}");
@@ -76,11 +81,11 @@ pub(super) fn begin(host: &Arc<Host>, adapter: &Adapter, context: u64) -> Result
     Err(NtStatus::INVALID_PARAMETER)
 }
 
-/// Cancels in advance what will be asked for with a context; false if something was granted for it, or it is unknown.
+/// Cancels in advance what will be asked for with a context; false if something was granted for it already, or it is unknown.
 pub(super) fn cancel_next(host: &Arc<Host>, adapter: &Adapter, context: u64) -> bool {
     let mut state = lock(&adapter.state);
     match state.contexts.0.get_mut(&context) {
-        Some(Use::Busy) => false,
+        Some(Use::Busy | Use::Done) => false,
         Some(of_context) => {
             *of_context = Use::Cancelled;
             true

@@ -172,6 +172,7 @@ pub(crate) fn driver_unloaded(host: &Arc<Host>) {
     for adapter in lock(&host.dma.adapters).values() {
         report_outstanding(host, adapter);
     }
+    lock(&host.dma.joined).clear();
     for request in host.dma.registers.withdraw(|_| true) {
         host.leak("DMA request", "waiting", request.adapter.stack.to_vec());
         channels::drop_request(host, request);

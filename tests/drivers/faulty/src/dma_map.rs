@@ -5,14 +5,14 @@ use core::ptr;
 use wdk_sys::{
     _IO_ALLOCATION_ACTION::{DeallocateObject, DeallocateObjectKeepRegisters, KeepObject},
     DEVICE_OBJECT, IO_ALLOCATION_ACTION, IRP, PDMA_ADAPTER, PHYSICAL_ADDRESS, PMDL, PVOID,
-    STATUS_INSUFFICIENT_RESOURCES, ULONG,
+    STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS, ULONG,
     ntddk::IoFreeMdl,
 };
 
 use crate::{
     control::{Answer, Fault, OK, Request},
     dma, mdl, pool,
-    system::{APC, DEVICE, DISPATCH, PAGE, at_irql, operation, table},
+    system::{APC, DEVICE, DISPATCH, PAGE, address, at_irql, operation, table},
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -148,6 +148,8 @@ pub(crate) fn work(request: &Request, adapter: PDMA_ADAPTER) -> Answer {
     OK
 }
 
+/// The size of the first table of Windows 10.
+const TABLE_OF_WINDOWS_10: ULONG = 272;
 /// The size of the table of Windows 8.
 const TABLE_OF_WINDOWS_8: ULONG = 232;
 /// `DMA_SYNCHRONOUS_CALLBACK`.
@@ -230,12 +232,58 @@ impl Synchronous {
 fn ex_work(request: &Request, adapter: PDMA_ADAPTER) {
     let registers = Synchronous::new(request, adapter);
     let buffer = Buffer::new();
+    let is_new = table(adapter).Size >= TABLE_OF_WINDOWS_10;
     for offset in [0, PAGE] {
         registers.map(adapter, &buffer, offset);
+        if is_new {
+            // Towards the device, as the buffer is mapped for.
+            unsafe { operation!(adapter, FlushDmaBuffer)(adapter, buffer.mdl, 0) };
+        }
         registers.flush(adapter, &buffer, offset);
+    }
+    registers.map(adapter, &buffer, 0);
+    unsafe { operation!(adapter, CancelMappedTransfer)(adapter, registers.context.cast()) };
+    registers.flush(adapter, &buffer, 0);
+    unsafe {
+        let _ = operation!(adapter, ReadDmaCounter)(adapter);
+        let _ = operation!(adapter, ConfigureAdapterChannel)(adapter, 1, ptr::null_mut());
     }
     registers.free(adapter);
     buffer.free();
+    if is_new {
+        domain_work(adapter);
+    }
+}
+
+/// A buffer of the adapter's domain, which is none without an IOMMU.
+fn domain_work(adapter: PDMA_ADAPTER) {
+    unsafe {
+        let domain = operation!(adapter, GetDmaDomain)(adapter);
+        if domain.is_null() {
+            return;
+        }
+        let (mut logical, mut memory) = (address(0), ptr::null_mut());
+        let allocate = operation!(adapter, AllocateDomainCommonBuffer);
+        let bytes = PAGE as ULONG;
+        let (any, any_node) = (ptr::null_mut(), 0x8000_0000);
+        let status = allocate(
+            adapter,
+            domain,
+            any,
+            bytes,
+            0,
+            ptr::null_mut(),
+            any_node,
+            &raw mut logical,
+            &raw mut memory,
+        );
+        if status == STATUS_SUCCESS {
+            operation!(adapter, FreeCommonBuffer)(adapter, bytes, logical, memory, 1);
+        }
+        if operation!(adapter, JoinDmaDomain)(adapter, domain) == STATUS_SUCCESS {
+            let _ = operation!(adapter, LeaveDmaDomain)(adapter);
+        }
+    }
 }
 
 /// Registers that are kept and a buffer of which the first page is mapped with them, for a fault; then all is given back.
@@ -506,7 +554,8 @@ pub(crate) fn mapped_page(request: &Request) -> Answer {
     OK
 }
 
-/// Asks for a channel (variant 0) whose routine keeps nothing; answers how often it has run (1).
+/// Asks for a channel (variant 0) whose routine keeps nothing; answers how often it has run (1). Asks with a context, and
+/// cancels the request: answers whether that was in time (2).
 pub(crate) fn waiting_channel(request: &Request) -> Answer {
     unsafe extern "C" fn count(
         _: *mut DEVICE_OBJECT,
@@ -527,5 +576,30 @@ pub(crate) fn waiting_channel(request: &Request) -> Answer {
         });
         return OK;
     }
-    request.answer(unsafe { *counter })
+    if request.variant == 1 {
+        return request.answer(unsafe { *counter });
+    }
+    let context = pool::block(CONTEXT);
+    let cancelled = unsafe {
+        let device = (*request.extension).pdo;
+        let _ = operation!(adapter, InitializeDmaTransferContext)(adapter, context.cast());
+        at_irql(DISPATCH, || {
+            let allocate = operation!(adapter, AllocateAdapterChannelEx);
+            let (routine, nowhere) = (Some(count as _), ptr::null_mut());
+            let context = context.cast();
+            let _ = allocate(
+                adapter,
+                device,
+                context,
+                1,
+                0,
+                routine,
+                counter.cast(),
+                nowhere,
+            );
+        });
+        operation!(adapter, CancelAdapterChannel)(adapter, device, context.cast())
+    };
+    pool::free(context);
+    request.answer(usize::from(cancelled))
 }
