@@ -7,10 +7,10 @@ use crate::stage::{
     device_write, elements, interface, pattern, with_interfaces,
 };
 
-const GET: u64 = 0;
-const BUILD: u64 = 1;
-const GET_EX: u64 = 2;
-const BUILD_EX: u64 = 3;
+pub(crate) const GET: u64 = 0;
+pub(crate) const BUILD: u64 = 1;
+pub(crate) const GET_EX: u64 = 2;
+pub(crate) const BUILD_EX: u64 = 3;
 
 const NONE_MAPPED: u32 = 0xC000_0073;
 

@@ -12,5 +12,6 @@ mod lists;
 mod packets;
 mod shortages;
 mod stage;
+mod system;
 mod table;
 mod waiting;

@@ -4,6 +4,7 @@
 use nt_host::DmaConfig;
 
 use crate::stage::{FROM_DEVICE, PAGE, Stage, TO_DEVICE, call, interface, pattern};
+use crate::system::channel;
 
 /// Requests, one after the other, that make something and give it back.
 type Steps<'a> = &'a [(u32, &'a [u64])];
@@ -75,6 +76,8 @@ sweeps! {
     list_seen_as_an_mdl: interface(3, false), &[
         BUFFER, (call::LIST, &[7, 2 * PAGE, TO_DEVICE, 2]), (call::VIEW, &[]), (call::PUT, &[]),
     ];
+    channel_waited_for: channel(3, false), &[BUFFER, (call::WAIT_FOR, &[3]), MAP, FLUSH, GIVE_BACK];
+    channel_taken: channel(3, true), &[BUFFER, (call::TAKE, &[3]), MAP, FLUSH, GIVE_BACK];
     registers_waited_for: interface(1, false), &[BUFFER, (call::WAIT_FOR, &[3]), MAP, FLUSH, GIVE_BACK];
     registers_taken: interface(3, false), &[BUFFER, (call::TAKE, &[3]), MAP, FLUSH, GIVE_BACK];
     registers_taken_with_an_iommu: interface(3, true), &[BUFFER, (call::TAKE, &[3]), MAP, FLUSH, GIVE_BACK];

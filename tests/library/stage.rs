@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use nt_host::{Device, DmaConfig, Driver, File, Guid, Host, HostBuilder, Process, Report};
+use nt_host::{
+    Device, DmaConfig, Driver, File, Guid, Host, HostBuilder, Process, RegistryValue, Report,
+};
 use nt_machine::{BusMaster, MachineConfig};
 use sanproxy_tests::image::{self, TestImage};
 
@@ -76,11 +78,17 @@ pub(crate) fn interface(interface_version: u32, remapping: bool) -> DmaConfig {
     }
 }
 
+/// A host with such a device; if it has a channel of the system's controller, the driver is told.
 pub(crate) fn builder(dma: DmaConfig) -> HostBuilder {
-    Host::builder()
+    let channel = dma.system_channel;
+    let builder = Host::builder()
         .machine(MachineConfig::without_low_memory())
         .dma(dma)
-        .watchdog(Duration::from_secs(10))
+        .watchdog(Duration::from_secs(10));
+    match channel {
+        Some(channel) => builder.parameter("SystemChannel", RegistryValue::Dword(channel)),
+        None => builder,
+    }
 }
 
 /// Bytes that tell where they belong.

@@ -7,14 +7,10 @@ use std::{
 
 use nt_host::DmaConfig;
 
+use crate::lists::{BUILD, BUILD_EX, GET, GET_EX};
 use crate::stage::{
     INSUFFICIENT_RESOURCES, PAGE, Stage, TO_DEVICE, call, device_read, elements, interface,
 };
-
-const GET: u64 = 0;
-const BUILD: u64 = 1;
-const GET_EX: u64 = 2;
-const BUILD_EX: u64 = 3;
 
 /// Sends a request while another device has all registers, sees it wait, and lets go of them.
 fn waits(stage: &Stage, call: u32, numbers: &[u64]) -> Vec<u64> {

@@ -24,6 +24,8 @@ use crate::{access, lock};
 /// `PCIBus` of `INTERFACE_TYPE`.
 const PCI_BUS: u32 = 5;
 const PAGE: u32 = 4096;
+/// Address bits of a system DMA controller that version 3 describes; those of older versions have 24.
+const CONTROLLER_BITS: u32 = 32;
 
 /// What a driver says of its device.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,8 @@ pub(crate) struct Adapter {
     pub(crate) pdo: u64,
     /// Address bits that the driver says its device drives.
     bits: u32,
+    /// It stands for a channel of the system's DMA controller, not for a bus master.
+    pub(crate) is_system: bool,
     /// The device takes lists of fragments.
     pub(crate) scatter_gather: bool,
     /// Map registers that one transfer may use.
@@ -162,6 +166,7 @@ fn read_description(host: &Arc<Host>, at: u64) -> Option<Description> {
     }
     let flags: [u8; 8] = access::read(at + 4);
     let [master, scatter_gather, _, _, dma32, _, reserved, dma64] = flags;
+    let channel: u32 = access::read(at + 16);
     let (interface, maximum): (u32, u32) = (access::read(at + 20), access::read(at + 32));
     let width: u32 = if version == 3 {
         access::read(at + 40)
@@ -169,6 +174,7 @@ fn read_description(host: &Arc<Host>, at: u64) -> Option<Description> {
         0
     };
     let bits = match version {
+        3 if master == 0 => CONTROLLER_BITS,
         3 => width,
         _ if dma64 != 0 => 64,
         _ if dma32 != 0 || (scatter_gather != 0 && interface == PCI_BUS) => 32,
@@ -180,8 +186,10 @@ fn read_description(host: &Arc<Host>, at: u64) -> Option<Description> {
         ))
     } else if reserved != 0 {
         Some("Reserved1 is not FALSE".to_owned())
-    } else if master == 0 {
-        Some("Master is FALSE: the device has no channel of a system DMA controller".to_owned())
+    } else if master == 0 && host.options.dma.system_channel != Some(channel) {
+        Some(format!(
+            "Master is FALSE: the device has no channel {channel} of a system DMA controller"
+        ))
     } else if bits == 0 || bits > 64 {
         Some(format!("DmaAddressWidth {bits}"))
     } else if maximum == 0 {
@@ -209,7 +217,6 @@ fn make(
     description: &Description,
     map_registers: u32,
 ) -> Option<Arc<Adapter>> {
-    debug_assert!(description.master);
     let memory = host.object("DMA adapter", 64).ok()?;
     let operations = host.object("DMA operations", table::SPACE).ok()?;
     let config = &host.options.dma;
@@ -224,6 +231,7 @@ fn make(
         address: memory.address(),
         pdo,
         bits: description.bits,
+        is_system: !description.master,
         scatter_gather: description.scatter_gather,
         map_registers,
         domain: Mutex::new(super::device::domain(host, pdo)),

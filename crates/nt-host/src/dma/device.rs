@@ -84,11 +84,16 @@ pub(crate) fn begin_transfer(host: &Arc<Host>, pdo: u64, logical: u64) -> BeganT
     BeganTransfer { host, pdo, logical }
 }
 
-/// Judges the end of a transfer: the device has to be done with it.
-pub(super) fn judge_idle(host: &Host, adapter: &Adapter, transfer: &Transfer) {
+/// Where the device is in the middle of a transfer, if it is.
+pub(super) fn under_way(host: &Host, adapter: &Adapter, transfer: &Transfer) -> Option<u64> {
     let busy = lock(&host.dma.busy).clone();
     let is_in = |&(pdo, logical): &(u64, u64)| pdo == adapter.pdo && transfer.has_address(logical);
-    if let Some((_, logical)) = busy.into_iter().find(is_in) {
+    busy.into_iter().find(is_in).map(|(_, logical)| logical)
+}
+
+/// Judges the end of a transfer: the device has to be done with it.
+pub(super) fn judge_idle(host: &Host, adapter: &Adapter, transfer: &Transfer) {
+    if let Some(logical) = under_way(host, adapter, transfer) {
         let message = format!("the device has not ended its transfer at {logical:#x}");
         host.violation("V173", "E6/0x23", message);
     }

@@ -141,6 +141,8 @@ fn prepare(
         Some("DeviceObject is no physical device object")
     } else if wish.flags > SYNCHRONOUS {
         Some("Flags has undefined bits")
+    } else if adapter.is_system {
+        Some("the adapter is that of a system DMA controller, which is given no lists")
     } else if wish.completion != (0, 0) {
         Some("a completion routine is for system DMA alone")
     } else if asked.function == 0 && !(synchronous && wish.result != 0) {

@@ -65,6 +65,13 @@ pub struct DmaConfig {
     /// shows the processor what the device has written; `FlushAdapterBuffers(Ex)` and `PutScatterGatherList` do the latter, too.
     /// Only the bytes that were changed move. Common buffers are coherent always.
     pub coherent: bool,
+    /// The channel of the system's DMA controller that the device transfers through, if it is no bus master: then a
+    /// description of it has `Master` FALSE and this `DmaChannel`.
+    ///
+    /// The device's [`bus_master`](crate::Device::bus_master) plays the controller. It takes one fragment, counts a transfer that
+    /// [`begin_transfer`](crate::Device::begin_transfer) has begun as left whole until it has ended, and has one function for
+    /// `ConfigureAdapterChannel`, number 1, which adds one to the 32-bit number that it is given.
+    pub system_channel: Option<u32>,
 }
 
 impl Default for DmaConfig {
@@ -77,6 +84,7 @@ impl Default for DmaConfig {
             map_registers: 1 << 18,
             system_map_registers: 1 << 24,
             coherent: true,
+            system_channel: None,
         }
     }
 }

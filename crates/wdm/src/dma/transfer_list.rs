@@ -27,6 +27,7 @@ impl TransferList {
     ///
     /// [`Error::NotOffered`] if the table has not all that the member needs: the size of a list in memory
     /// of ours comes from `GetDmaTransferInfo` or `CalculateScatterGatherList`.
+    /// [`Error::WrongAdapter`] from those of version 3: "Do not use this routine for a system DMA adapter".
     /// [`Error::NoRegisters`] from a member that would have to wait for map registers that this adapter's
     /// own lists hold. [`Error::Refused`]: what the member said.
     pub fn new(
@@ -36,6 +37,9 @@ impl TransferList {
         direction: Direction,
         member: ListMember,
     ) -> Result<Self, Error> {
+        if adapter.is_system() && matches!(member, ListMember::GetEx | ListMember::BuildEx) {
+            return Err(Error::WrongAdapter);
+        }
         let span = buffer.span(direction)?.part(offset, length)?;
         if span.pages() > adapter.map_registers() {
             return Err(Error::NoRegisters);

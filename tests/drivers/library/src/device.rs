@@ -2,7 +2,7 @@
 
 use wdm::{
     device::Objects,
-    dma::{Adapter, Description},
+    dma::{Adapter, Description, SystemDescription, TransferWidth},
     interface::{Interface, InterfaceClass},
     mutex::Mutex,
     pool::Shared,
@@ -47,11 +47,27 @@ impl Device {
                 .and_then(|value| u32::try_from(value).ok())
                 .unwrap_or(default))
         };
-        let description = Description {
-            address_width: number("AddressWidth", 32)?,
-            maximum_length: number("MaximumLength", 1 << 20)?,
+        let maximum_length = number("MaximumLength", 1 << 20)?;
+        let found = match number("SystemChannel", u32::MAX)? {
+            u32::MAX => Adapter::get(
+                &self.objects,
+                Description {
+                    address_width: number("AddressWidth", 32)?,
+                    maximum_length,
+                },
+            ),
+            channel => Adapter::get_system(
+                &self.objects,
+                SystemDescription {
+                    channel,
+                    request_line: channel,
+                    width: TransferWidth::Bits8,
+                    device_address: 0x300,
+                    maximum_length,
+                },
+            ),
         };
-        let adapter = match Adapter::get(&self.objects, description) {
+        let adapter = match found {
             Some(adapter) => Some(Shared::new(adapter)?),
             None => None,
         };

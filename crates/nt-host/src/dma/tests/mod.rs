@@ -8,6 +8,7 @@ mod domains;
 mod lists;
 mod mapping;
 mod queue;
+mod system;
 
 use std::cell::Cell;
 use std::sync::Arc;

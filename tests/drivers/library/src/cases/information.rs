@@ -60,14 +60,14 @@ fn list_size(bench: &mut Bench, input: &Input, output: &mut Output) -> Result<()
     output.push(size.map_registers)
 }
 
-/// Number of the function.
-fn configure(bench: &mut Bench, input: &Input, _: &mut Output) -> Result<(), Error> {
-    let function = input.count(0)?;
-    #[expect(unsafe_code, reason = "nobody but the controller knows its parameters")]
-    // SAFETY: this device has no channel of a controller, so nobody reads parameters.
+/// Number of the function, and the number that it is given. Tells what became of that.
+fn configure(bench: &mut Bench, input: &Input, output: &mut Output) -> Result<(), Error> {
+    let (function, mut number) = (input.count(0)?, input.count(1)?);
+    #[expect(unsafe_code, reason = "only the controller knows its parameters")]
+    // SAFETY: the controller's functions work on a number of 32 bits, which outlives the call.
     unsafe {
-        bench
-            .adapter
-            .configure_channel(function, core::ptr::null_mut())
-    }
+        let number = (&raw mut number).cast();
+        bench.adapter.configure_channel(function, number)
+    }?;
+    output.push(number)
 }
