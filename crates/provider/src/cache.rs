@@ -98,6 +98,8 @@ pub struct CacheCounters {
     pub misses: u64,
     /// Ranges that could not be secured, and were not cached.
     pub uncached: u64,
+    /// Ranges that were released because the limits leave no room for them.
+    pub evicted: u64,
 }
 
 struct Entry<R: Registrar> {
@@ -213,7 +215,11 @@ impl<R: Registrar> RegistrationCache<R> {
     /// How often it was asked, and what for.
     #[must_use]
     pub fn counters(&self) -> CacheCounters {
-        self.0.lock().counters
+        let state = self.0.lock();
+        CacheCounters {
+            evicted: state.ranges.evicted(),
+            ..state.counters
+        }
     }
 }
 

@@ -100,6 +100,7 @@ pub struct RangeCache<V> {
     newest: Option<u32>,
     condemned: Option<u32>,
     retired: Option<u32>,
+    evicted: u64,
 }
 
 impl<V> RangeCache<V> {
@@ -117,6 +118,7 @@ impl<V> RangeCache<V> {
             newest: None,
             condemned: None,
             retired: None,
+            evicted: 0,
         }
     }
 
@@ -136,6 +138,13 @@ impl<V> RangeCache<V> {
     #[must_use]
     pub const fn idle(&self) -> Idle {
         self.idle
+    }
+
+    /// How many ranges had to go so far because of the limits: idle ones for a newer one, and those
+    /// that are beyond the limits themselves.
+    #[must_use]
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
     /// The memory that is missing for one more range; `None` if nothing is.
@@ -282,6 +291,7 @@ impl<V> RangeCache<V> {
     fn enter_idle(&mut self, index: u32) {
         let length = self.length(index);
         if length > self.limits.bytes || self.limits.entries == 0 {
+            self.evicted = self.evicted.saturating_add(1);
             self.condemn(index);
             return;
         }
@@ -290,6 +300,7 @@ impl<V> RangeCache<V> {
                 || self.idle.bytes.saturating_add(length) > self.limits.bytes)
         {
             self.leave_idle(oldest);
+            self.evicted = self.evicted.saturating_add(1);
             self.condemn(oldest);
         }
         let older = self.newest;

@@ -106,6 +106,7 @@ fn unused_longest_goes_first() {
     cache.release(key);
     assert_eq!(released(&mut cache), [1]);
     assert_eq!(hit(&mut cache, span(0, 10), Access::Read), Some(0));
+    assert_eq!(cache.evicted(), 1);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The registration cache over a machine of a few lines.
 //!
-//! Cites san.md: R37, R39-R41, R43-R45, R47, R48, R55.
+//! Cites san.md: R31, R37, R39-R41, R43-R48, R55.
 
 #![expect(
     clippy::arithmetic_side_effects,
@@ -12,10 +12,12 @@
 
 mod machine;
 
+use std::sync::Mutex;
+
 use machine::{Machine, PAGE, transfer, transfer_leased};
 use proptest::prelude::*;
 use sanproxy_provider::{
-    Access, CacheLimits, Idle, Invalidation, Lease, Registrar, RegistrationCache,
+    Access, CacheLimits, Exposures, Idle, Invalidation, Lease, Registrar, RegistrationCache,
 };
 
 const LIMITS: CacheLimits = CacheLimits {
@@ -152,7 +154,9 @@ fn idle_memory_stays_below_the_limits() {
         assert_eq!(machine.state().secured.len(), cache.idle().entries as usize);
     }
     assert_eq!(cache.idle().entries, 4);
+    assert_eq!(cache.counters().evicted, 8);
     cache.flush();
+    assert_eq!(cache.counters().evicted, 8, "flushed is not evicted");
     assert!(machine.state().registered.is_empty() && machine.state().secured.is_empty());
 }
 
@@ -191,6 +195,48 @@ fn racing_threads_lose_nothing_and_reach_no_stale_page() {
         }
     });
     cache.flush();
+    assert!(machine.state().registered.is_empty() && machine.state().secured.is_empty());
+}
+
+#[test]
+fn racing_threads_reach_exposed_memory_until_it_ends_and_never_after() {
+    let (machine, cache) = open();
+    let exposures = Exposures::new(cache.clone());
+    let ended = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for page in 16..19 {
+            let (exposures, ended) = (&exposures, &ended);
+            scope.spawn(move || {
+                for _ in 0..300 {
+                    let made = exposures.expose(page * PAGE, PAGE, Access::ReadWrite);
+                    let mut exposure = made.unwrap();
+                    let descriptor = exposure.descriptor();
+                    ended.lock().unwrap().push(descriptor);
+                    // A transfer may be under way; it comes to an end.
+                    while let Err(back) = exposure.end() {
+                        exposure = back;
+                        std::thread::yield_now();
+                    }
+                    let after = exposures.reach(&descriptor, Access::Write, 0, 1);
+                    assert!(after.is_err(), "reached after its end");
+                }
+            });
+        }
+        let (exposures, ended) = (&exposures, &ended);
+        scope.spawn(move || {
+            for round in 0..2000_usize {
+                let known = ended.lock().unwrap().clone();
+                let Some(descriptor) = known.get(known.len().wrapping_sub(1 + round % 5)) else {
+                    continue;
+                };
+                if let Ok(reach) = exposures.reach(descriptor, Access::Write, 0, PAGE) {
+                    transfer(reach.memory(), reach.start(), reach.length(), 1);
+                }
+            }
+        });
+    });
+    assert_eq!(exposures.count(), 0);
+    exposures.close();
     assert!(machine.state().registered.is_empty() && machine.state().secured.is_empty());
 }
 
