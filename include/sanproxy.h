@@ -100,8 +100,8 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_REGISTER_ALLOW_PIECES 4u
 /* If the node has no memory left, another one will do. */
 #define SANPROXY_REGISTER_ALLOW_OTHER_NODE 8u
-/* Put the memory into crash dumps. Refused like a kind that is not offered if the
- * system does not ask the driver what to add to them.
+/* Put the memory into crash dumps. For administrators. Refused like a kind that is not
+ * offered if the system does not ask the driver what to add to them.
  */
 #define SANPROXY_REGISTER_DUMP 16u
 

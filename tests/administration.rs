@@ -170,12 +170,15 @@ fn who_is_no_administrator_neither_sees_nor_sets() {
     let refused = scene.provider.set_quotas(&QUOTAS).expect_err("denied");
     assert_eq!(refused.status(), denied);
     assert_eq!(registry_number(&scene, "MaximumCountPerFile"), None);
+    let dumped = RegisterOptions::common_buffer(1).dump();
+    let refused = scene.provider.register(&dumped).err().expect("denied");
+    assert_eq!(refused.status(), denied);
     // He may do everything else.
     let memory = scene.provider.register(&RegisterOptions::common_buffer(1));
     drop(memory.expect("memory"));
     scene.process.set_administrator(true);
     let counted = scene.provider.statistics().expect("statistics");
-    assert_eq!(counted.failures_of(Error::NotAdministrator), 2);
+    assert_eq!(counted.failures_of(Error::NotAdministrator), 3);
     scene.finish();
 }
 

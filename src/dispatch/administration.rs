@@ -23,7 +23,7 @@ const NOTHING: EnumeratedRegistration = EnumeratedRegistration {
 };
 
 /// The device can be opened by whom its security descriptor lets: that can be more than they.
-fn require_administrator() -> Result<(), Error> {
+pub(super) fn require_administrator() -> Result<(), Error> {
     if caller::is_administrator() {
         Ok(())
     } else {

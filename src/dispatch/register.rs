@@ -12,6 +12,7 @@ use sanproxy_abi::{
 };
 use wdm::{crash_dump::Marked, pool::Shared, process::Process, rundown::Inside};
 
+use super::administration::require_administrator;
 use crate::{
     device::{Debt, Hardware, Listed, Listing, Using},
     file::{Attached, File, Mappings},
@@ -161,6 +162,8 @@ fn attach(file: &File, registration: &Registration) -> Result<Attached, Error> {
     let mut marked = Vec::new();
     if registration.flags.contains(RegisterFlags::DUMP) {
         let dump = file.device().dump().ok_or(Error::KindNotOffered)?;
+        // A dump has room for the system's own pages first; who may fill it up is not for a quota to say.
+        require_administrator()?;
         marked
             .try_reserve_exact(registration.pieces.len())
             .map_err(|_| Error::NoMemory)?;

@@ -147,8 +147,8 @@ impl RegisterFlags {
     pub const ALLOW_PIECES: Self = Self(4);
     /// If the node has no memory left, another one will do.
     pub const ALLOW_OTHER_NODE: Self = Self(8);
-    /// Put the memory into crash dumps. Refused like a kind that is not offered if the system does not
-    /// ask the driver what to add to them.
+    /// Put the memory into crash dumps. For administrators. Refused like a kind that is not offered if
+    /// the system does not ask the driver what to add to them.
     pub const DUMP: Self = Self(16);
     /// All flags that are defined.
     pub const ALL: Self = Self(31);
@@ -181,8 +181,8 @@ impl RegisterFlags {
                 c_name: "SANPROXY_REGISTER_DUMP",
                 value: Self::DUMP.0,
                 documentation: &[
-                    " Put the memory into crash dumps. Refused like a kind that is not offered if the",
-                    " system does not ask the driver what to add to them.",
+                    " Put the memory into crash dumps. For administrators. Refused like a kind that is not",
+                    " offered if the system does not ask the driver what to add to them.",
                 ],
             },
         ],

@@ -19,7 +19,7 @@ use crate::{
     critical_region::CriticalRegion,
     device::{self, Extension, Objects, Whole},
     direct::Transfer,
-    file::FileObject,
+    file::{FileObject, KeptFile},
     irp::{Completed, Irp},
     layout,
     pnp::Pnp,
@@ -32,9 +32,9 @@ use crate::{
 
 const CREATE: u8 = 0x00;
 const CLOSE: u8 = 0x02;
-const READ: u8 = 0x03;
-const WRITE: u8 = 0x04;
-const DEVICE_CONTROL: u8 = 0x0E;
+pub(crate) const READ: u8 = 0x03;
+pub(crate) const WRITE: u8 = 0x04;
+pub(crate) const DEVICE_CONTROL: u8 = 0x0E;
 const CLEANUP: u8 = 0x12;
 const POWER: u8 = 0x16;
 const SYSTEM_CONTROL: u8 = 0x17;
@@ -273,15 +273,26 @@ unsafe extern "C" fn add_device<D: Driver>(
     made.map_or_else(|status| status.0, |()| Status::SUCCESS.0)
 }
 
+/// The kinds of requests that come in threads of programs.
+const OF_PROGRAMS: [u8; 7] = [
+    CREATE,
+    CLOSE,
+    READ,
+    WRITE,
+    DEVICE_CONTROL,
+    CLEANUP,
+    SYSTEM_CONTROL,
+];
+
 /// Which routine is called for each kind of request.
 fn routines<D: Driver>() -> [Option<layout::Dispatch>; 28] {
-    let [pnp, power] = [PNP, POWER].map(usize::from);
+    let of_programs = OF_PROGRAMS.map(usize::from);
     core::array::from_fn(|kind| {
-        let routine: layout::Dispatch = if kind == pnp || kind == power {
-            // Sent by threads of the system, which nobody suspends; power also at raised IRQL.
-            dispatch::<D>
-        } else {
+        let routine: layout::Dispatch = if of_programs.contains(&kind) {
             dispatch_for_program::<D>
+        } else {
+            // Sent by threads of the system, which nobody suspends; some of them at raised IRQL.
+            dispatch::<D>
         };
         Some(routine)
     })
@@ -299,6 +310,11 @@ unsafe extern "C" fn dispatch_for_program<D: Driver>(
     device: *mut DEVICE_OBJECT,
     irp: *mut IRP,
 ) -> NTSTATUS {
+    // A request that waits can be completed, and its file closed, while its dispatch routine is still on
+    // its way out: then nothing of the request keeps the device, and with it this image. So the file is
+    // kept until the region is left, where a program could suspend the thread for as long as it likes.
+    // SAFETY: the request has just been given to us.
+    let _file = NonNull::new(irp).and_then(|irp| unsafe { KeptFile::of_request(irp) });
     let _region = CriticalRegion::enter();
     // SAFETY: as the caller says.
     unsafe { dispatch::<D>(device, irp) }

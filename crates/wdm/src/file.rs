@@ -8,9 +8,16 @@
 
 use core::{marker::PhantomData, ptr, ptr::NonNull};
 
-use wdk_sys::FILE_OBJECT;
+use wdk_sys::{
+    FILE_OBJECT, IRP,
+    ntddk::{ObfDereferenceObject, ObfReferenceObject},
+};
 
-use crate::{layout, pool::Shared};
+use crate::{
+    entry::{DEVICE_CONTROL, READ, WRITE},
+    layout,
+    pool::Shared,
+};
 
 /// A file object whose context is a [`Shared`] of `F`, or nothing.
 ///
@@ -67,5 +74,42 @@ impl<F> FileObject<F> {
         unsafe { layout::FILE_CONTEXT.set(self.raw, ptr::null_mut()) };
         // SAFETY: put there by `attach`, and the field no longer has it.
         Some(unsafe { Shared::from_raw(context) })
+    }
+}
+
+/// An open file that stays open, for the driver at least, until dropped.
+///
+/// # Invariants
+///
+/// The pointer is a file object, and this value owns one reference to it.
+pub(crate) struct KeptFile(NonNull<FILE_OBJECT>);
+
+impl KeptFile {
+    /// The file that a request to read, write or control is about. One that is being opened or closed is not
+    /// to be kept.
+    ///
+    /// # Safety
+    ///
+    /// The request is live, and its current stack location is this driver's.
+    pub(crate) unsafe fn of_request(irp: NonNull<IRP>) -> Option<Self> {
+        // SAFETY: live, as the caller says.
+        let stack = NonNull::new(unsafe { layout::IRP_CURRENT_STACK.get(irp) })?;
+        // SAFETY: as above.
+        let major = unsafe { layout::STACK_MAJOR.get(stack) };
+        if !matches!(major, READ | WRITE | DEVICE_CONTROL) {
+            return None;
+        }
+        // SAFETY: as above.
+        let file = NonNull::new(unsafe { layout::STACK_FILE_OBJECT.get(stack) })?;
+        // SAFETY: the request keeps it for now.
+        unsafe { ObfReferenceObject(file.as_ptr().cast()) };
+        Some(Self(file))
+    }
+}
+
+impl Drop for KeptFile {
+    fn drop(&mut self) {
+        // SAFETY: gives back the one reference that this value owns.
+        unsafe { ObfDereferenceObject(self.0.as_ptr().cast()) };
     }
 }

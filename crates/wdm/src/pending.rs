@@ -25,6 +25,7 @@ use wdk_sys::{DEVICE_OBJECT, IRP};
 use crate::{
     critical_region::CriticalRegion,
     fifo::Fifo,
+    file::KeptFile,
     irp::Completed,
     irql,
     layout::{self, Cancel},
@@ -295,6 +296,9 @@ unsafe extern "C" fn cancel<R: Request, T: Send + 'static>(
     // A request holds the device. Between the lock and the region no program can suspend the thread
     // either, because the level blocks APCs.
     let between = irql.max(irql::APC_LEVEL);
+    // As in the dispatch routine: kept until the region is left.
+    // SAFETY: live and ours, as above.
+    let _file = unsafe { KeptFile::of_request(irp) };
     // SAFETY: held, and no lower level than before, as the system says.
     unsafe { IoReleaseCancelSpinLock(between) };
     let _region = (between == irql::APC_LEVEL).then(CriticalRegion::enter);

@@ -229,11 +229,24 @@ impl Event {
 
 /// A piece of an event.
 ///
+/// An `EVENT_DATA_DESCRIPTOR`, spelled out: in the kit's header the last field lies in a union without a
+/// name, for which bindings have one of their own making.
+///
 /// # Invariants
 ///
-/// The descriptor names bytes that are borrowed for `'a`.
-#[repr(transparent)]
-pub struct Datum<'a>(EVENT_DATA_DESCRIPTOR, PhantomData<&'a [u8]>);
+/// It names bytes that are borrowed for `'a`.
+#[repr(C)]
+pub struct Datum<'a> {
+    address: u64,
+    length: u32,
+    kind: u32,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+const _: () = assert!(
+    size_of::<Datum<'_>>() == size_of::<EVENT_DATA_DESCRIPTOR>()
+        && align_of::<Datum<'_>>() == align_of::<EVENT_DATA_DESCRIPTOR>()
+);
 
 impl<'a> Datum<'a> {
     /// The value of a field.
@@ -248,12 +261,12 @@ impl<'a> Datum<'a> {
 
     fn at(address: usize, length: usize, kind: u32) -> Self {
         // Nothing is borrowed that is as long as 4 GiB.
-        let descriptor = EVENT_DATA_DESCRIPTOR {
-            Ptr: u64::try_from(address).unwrap_or(0),
-            Size: u32::try_from(length).unwrap_or(0),
-            Reserved: kind,
-        };
-        Self(descriptor, PhantomData)
+        Self {
+            address: u64::try_from(address).unwrap_or(0),
+            length: u32::try_from(length).unwrap_or(0),
+            kind,
+            bytes: PhantomData,
+        }
     }
 }
 
