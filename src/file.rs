@@ -129,6 +129,7 @@ impl File {
             return Err(Error::FileClosed);
         }
         let debt = self.device.charge_message(&self.quota, bytes);
+        self.device.publish();
         self.tell_of_quotas();
         debt
     }

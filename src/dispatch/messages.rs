@@ -34,7 +34,10 @@ pub(super) fn exchange(file: &File, control: Control, request: ExchangeRequest) 
     };
     match control.map_output() {
         Ok(direct) => messages::send(file, direct, letter, sending),
-        Err(control) => control.complete(Err(file.device().fail(Error::NoMemory))),
+        Err(control) => {
+            drop(letter);
+            control.complete(Err(file.device().fail(Error::NoMemory)))
+        }
     }
 }
 

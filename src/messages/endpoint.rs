@@ -85,6 +85,13 @@ impl Endpoint {
 
 /// Names the endpoint that a file is to be connected with; 0 only asks.
 pub(crate) fn connect(file: &File, peer: EndpointId) -> Result<ConnectOutput, Error> {
+    let answer = name(file, peer);
+    // The connection before this one may have gone with messages that nobody received.
+    file.device().publish();
+    answer
+}
+
+fn name(file: &File, peer: EndpointId) -> Result<ConnectOutput, Error> {
     let own = file.endpoint();
     if peer.0 == 0 {
         return Ok(own.state(match own.link() {
@@ -127,11 +134,14 @@ pub(crate) fn connect(file: &File, peer: EndpointId) -> Result<ConnectOutput, Er
 
 /// Ends what there is between a file and another one, by the file's own wish.
 pub(crate) fn disconnect(file: &File) -> Result<Header, Error> {
-    match cut(file, Link::Idle).0 {
+    let (old, _) = cut(file, Link::Idle);
+    let result = match &old {
         Link::Idle => Err(Error::NotConnected),
         Link::Closed => Err(Error::FileClosed),
         Link::Waiting(_) | Link::Connected(_, _) => Ok(Header::of::<Header>()),
-    }
+    };
+    give_back(file, old);
+    result
 }
 
 /// Ends what there is between a file and another one, and tells those that have named it: the file
@@ -141,6 +151,7 @@ pub(crate) fn leave(file: &File, is_closed: bool) {
     if !is_closed && (was_open || matches!(old, Link::Waiting(_))) {
         file.tell(EventKind::Disconnected, 1);
     }
+    give_back(file, old);
     let number = file.endpoint().number;
     let waits = |other: &&Shared<File>| other.endpoint().is_waiting_for(number);
     loop {
@@ -157,6 +168,12 @@ pub(crate) fn leave(file: &File, is_closed: bool) {
         };
         other.tell(EventKind::Disconnected, 1);
     }
+}
+
+/// Drops a link that a file had: what nobody will receive any more is charged no more.
+fn give_back(file: &File, old: Link) {
+    drop(old);
+    file.device().publish();
 }
 
 /// Changes a file's link, and if it was connected tells the other side, which keeps what it has not

@@ -77,6 +77,10 @@ fn start(file: &File, request: Direct, load: Load, may_wait: bool) -> Completed 
             let parcel: Parcel = place.fill(request, load);
             wire.start(side, parcel, may_wait, device)
         }
-        Err(error) => request.complete(Err(device.fail(error))),
+        Err(error) => {
+            // First, so that the status page does not count what is not sent.
+            drop(load);
+            request.complete(Err(device.fail(error)))
+        }
     }
 }

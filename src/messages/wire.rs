@@ -165,7 +165,11 @@ impl Wire {
                 self.move_on(device);
                 completed
             }
-            Err((parcel, Some(error))) => parcel.fail(device.fail(error)),
+            Err((mut parcel, Some(error))) => {
+                // First, so that the status page does not count what is not sent.
+                drop(core::mem::replace(parcel.payload(), Load::Receive));
+                parcel.fail(device.fail(error))
+            }
             Err((parcel, None)) => parcel.fail(Status::CANCELLED),
         }
     }
@@ -220,6 +224,7 @@ impl Wire {
                 Some(Step::Deliver(request, length, letter)) => {
                     // The quota is given back before the receiver can look.
                     drop(letter);
+                    device.publish();
                     drop(request.complete(Ok(length)));
                 }
                 Some(Step::Refuse(request, error, letter)) => {
@@ -315,6 +320,7 @@ impl Wire {
             }
             drop(letter);
         }
+        device.publish();
         self.move_on(device);
         was_open
     }
