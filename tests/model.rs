@@ -76,6 +76,7 @@ fn pages(pages: u64) -> Operation {
         boundary: false,
         cache: CacheType::Cached,
         node: None,
+        dump: false,
         flaw: None,
     };
     Operation::Register(0, wish)
@@ -128,5 +129,24 @@ fn stop_tells_a_file_that_waits_for_another_that_it_waits_no_more() {
             Operation::QueryStop,
             Operation::Stop,
         ]);
+    }
+}
+
+#[test]
+fn status_page_counts_no_message_that_is_refused_received_or_gone() {
+    let page = Operation::MapPage(0);
+    agree(&[page, Operation::Send(0, None, 100, 1)]);
+    let both = [
+        page,
+        Operation::ConnectBoth(0, 1),
+        Operation::Send(0, None, 100, 3),
+    ];
+    for end in [
+        Operation::Receive(1, None, 500, 2),
+        Operation::Disconnect(0),
+        Operation::Disconnect(1),
+        Operation::Close(1),
+    ] {
+        agree(&[&both[..], &[end]].concat());
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     operation::{Pick, Splash},
-    oracle::{Piece, Registration},
+    oracle::registration::{Piece, Registration},
     world::{Agreement, World},
 };
 

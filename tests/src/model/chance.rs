@@ -5,8 +5,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use sanproxy_abi::{CacheType, Kind};
 
 use super::operation::{
-    Flaw, Malformation, Offset, Operation, Own, OwnWish, Peer, Pick, RangeFlaw, Reach, Sender,
-    Shortage, Splash, Target, Wish,
+    Flaw, HostFlaw, HostWish, Malformation, Offset, Operation, Own, OwnWish, Peer, Pick, Quotas,
+    RangeFlaw, Reach, Sender, Shortage, Splash, Target, Wish,
 };
 
 fn pick() -> impl Strategy<Value = Pick> + Clone {
@@ -59,7 +59,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         ]),
         prop_oneof![4 => Just(None), 1 => Just(Some(0)), 1 => Just(Some(1))],
     );
-    (memory, place, flaw()).prop_map(|(memory, place, flaw)| {
+    let dump = prop::bool::weighted(0.3);
+    (memory, place, dump, flaw()).prop_map(|(memory, place, dump, flaw)| {
         let (kind, length, map, pieces) = memory;
         let (reach, alignment, boundary, cache, node) = place;
         Wish {
@@ -72,9 +73,69 @@ fn wish() -> impl Strategy<Value = Wish> {
             boundary,
             cache,
             node,
+            dump,
             flaw,
         }
     })
+}
+
+fn host_wish() -> impl Strategy<Value = HostWish> {
+    let flaw = prop_oneof![
+        9 => Just(None),
+        1 => select(vec![
+            HostFlaw::Flag, HostFlaw::Empty, HostFlaw::Minimum, HostFlaw::NoRange, HostFlaw::Ranges,
+            HostFlaw::Alignment, HostFlaw::Node,
+        ]).prop_map(Some),
+    ];
+    let length = (
+        prop_oneof![3 => 1_u64..=6 * 4096, 2 => 1_u64..=40 * 4096],
+        prop_oneof![1 => Just(0_u64), 2 => 0_u64..=20 * 4096],
+        prop_oneof![1 => Just(1_u32), 3 => 2..30_u32],
+    );
+    let alignment = prop_oneof![5 => Just(0_u64), 1 => select(vec![1_u64, 2, 4])];
+    let flags = (any::<bool>(), reach(), prop::bool::weighted(0.3));
+    (length, flags, alignment, flaw).prop_map(|(length, flags, alignment, flaw)| {
+        let ((preferred, fewer, ranges), (map, reach, dump)) = (length, flags);
+        HostWish {
+            preferred,
+            fewer,
+            ranges,
+            map,
+            reach,
+            alignment,
+            dump,
+            flaw,
+        }
+    })
+}
+
+fn quotas() -> impl Strategy<Value = Quotas> {
+    let file = (select(vec![20_u64, 30, 30, 40]), select(vec![4_u64, 6, 8]));
+    let device = (
+        select(vec![30_u64, 50, 50, 60]),
+        select(vec![7_u64, 10, 12]),
+    );
+    let unwritten = prop_oneof![6 => Just(None), 1 => (1..5_u8).prop_map(Some)];
+    (file, device, prop::bool::weighted(0.1), unwritten).prop_map(
+        |(file, device, flaw, unwritten)| Quotas {
+            file,
+            device,
+            flaw,
+            unwritten,
+        },
+    )
+}
+
+fn administration() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        8 => (pick(), host_wish(), prop_oneof![5 => Just(None), 1 => (1..40_u8).prop_map(Some)])
+            .prop_map(|(handle, wish, call)| Operation::RegisterHost(handle, wish, call)),
+        5 => pick().prop_map(Operation::MapPage),
+        2 => (pick(), pick()).prop_map(|(handle, after)| Operation::Enumerate(handle, after)),
+        3 => (pick(), quotas()).prop_map(|(handle, quotas)| Operation::SetQuotas(handle, quotas)),
+        2 => (pick(), any::<bool>())
+            .prop_map(|(process, token)| Operation::SetAdministrator(process, token)),
+    ]
 }
 
 fn own() -> impl Strategy<Value = Own> {
@@ -296,6 +357,7 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         26 => request(),
         16 => memory(),
+        10 => administration(),
         16 => traffic(),
         10 => bus(),
         14 => life(),
@@ -303,7 +365,12 @@ pub(super) fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A history: begun by a process that has opened the device twice.
+/// A history: begun by a process that has opened the device twice, and ended by a crash now and then.
 pub(super) fn history() -> impl Strategy<Value = Vec<Operation>> {
-    vec(operation(), 1..90)
+    (vec(operation(), 1..90), prop::bool::weighted(0.2)).prop_map(|(mut all, crashes)| {
+        if crashes {
+            all.push(Operation::Crash);
+        }
+        all
+    })
 }

@@ -6,7 +6,7 @@ use nt_host::Protection;
 use sanproxy_abi::Error;
 
 use super::{
-    oracle::{Registration, accounts::Amount},
+    oracle::{accounts::Amount, registration::Registration},
     world::{Agreement, World, same},
 };
 use crate::wire;
@@ -24,7 +24,9 @@ impl World {
             self.compare_contents(own)?;
         }
         self.compare_former()?;
-        self.compare_counters()
+        self.compare_listing()?;
+        self.compare_counters()?;
+        self.compare_pages()
     }
 
     fn compare_mappings(&self) -> Agreement {
@@ -38,7 +40,13 @@ impl World {
             };
             let owned = self.oracle.registrations.iter().filter(is_owner);
             let pieces = owned.flat_map(|own| &own.pieces);
-            let expected = pieces.map(|piece| (piece.user, piece.length)).collect();
+            let pieces = pieces.map(|piece| (piece.user, piece.length));
+            let files = self.oracle.files.values();
+            let own = files.filter(|file| file.owner == Some(running.number));
+            let pages = own
+                .filter_map(|file| file.page)
+                .map(|(user, _)| (user, 4096));
+            let expected = pieces.chain(pages).collect();
             let what = format!("mappings of process {}", running.number);
             same(&what, &actual, &expected)?;
         }
@@ -145,6 +153,8 @@ impl World {
         let history = (seen.made.0, seen.released.0);
         let expected = (self.oracle.made, self.oracle.released);
         same("made and released", &history, &expected)?;
+        let timed: u64 = seen.latencies.iter().map(|count| count.0).sum();
+        same("registrations in the histogram", &timed, &self.oracle.made)?;
         for error in Error::ALL {
             let expected = self.oracle.failures.get(error).copied().unwrap_or(0);
             let what = format!("failures by {error:?}");

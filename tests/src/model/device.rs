@@ -107,6 +107,7 @@ impl World {
         // Addresses of the former reserve may be those of the new one.
         self.oracle.former.retain(|former| !former.reserved);
         self.oracle.announce(EventKind::DeviceStarted, 1);
+        self.oracle.generation += 1;
         self.send_pnp("start", answer, NtStatus::SUCCESS, Phase::Started)
     }
 
@@ -180,9 +181,12 @@ impl World {
     /// The device begins anew; the processes go on.
     fn begin_anew(&mut self) {
         self.nic = self.device.bus_master();
-        let allocations = std::mem::take(&mut self.oracle.allocations);
-        self.oracle = Oracle::new();
-        self.oracle.allocations = allocations;
+        self.oracle = Oracle {
+            allocations: std::mem::take(&mut self.oracle.allocations),
+            per_file: self.oracle.per_file,
+            per_device: self.oracle.per_device,
+            ..Oracle::started()
+        };
     }
 
     /// The system sleeps and wakes up: nothing that was registered is lost.

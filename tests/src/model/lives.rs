@@ -33,6 +33,7 @@ impl World {
         self.processes.push(Running {
             number,
             process,
+            administrator: true,
             threads: Vec::new(),
         });
         self.tell(format!("process {number} begins"));
@@ -118,8 +119,9 @@ impl World {
 
     /// What it means that handles are closed.
     fn closed(&mut self, closed: &[Handle]) {
-        for handle in closed {
-            if self.handles.iter().all(|left| left.opened != handle.opened) {
+        for (place, handle) in (1..).zip(closed) {
+            let mut left = self.handles.iter().chain(closed.iter().skip(place));
+            if left.all(|left| left.opened != handle.opened) {
                 self.oracle.close(handle.opened);
             }
         }
@@ -158,6 +160,8 @@ impl World {
             let open = OpenFile {
                 owner: Some(process),
                 endpoint,
+                process_id: opener.id(),
+                limit: self.oracle.per_file,
                 ..OpenFile::default()
             };
             self.oracle.files.insert(opened, open);

@@ -4,10 +4,12 @@
 //! does it to the driver and to the [`oracle::Oracle`] and compares. [`compare`] looks at all that can be seen after every step.
 //! [`search`] makes histories and shortens those that fail.
 
+mod administration;
 mod bus;
 mod chance;
 mod compare;
 mod device;
+mod host_memory;
 mod lives;
 pub mod operation;
 pub mod oracle;
@@ -53,15 +55,18 @@ pub fn play(history: &[Operation]) -> Result<usize, Difference> {
         what,
     })?;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        history.iter().try_for_each(|operation| {
+        for operation in history {
             world.apply(operation)?;
-            world.compare()
-        })?;
+            if world.crashed {
+                return Ok(());
+            }
+            world.compare()?;
+        }
         world.last_words()
     }));
     let steps = std::mem::take(&mut world.steps);
     let agreed = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
-    let ended = agreed.and_then(|()| end(world));
+    let ended = agreed.and_then(|()| if world.crashed { Ok(()) } else { end(world) });
     let count = steps.len();
     ended
         .map(|()| count)

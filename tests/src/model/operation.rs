@@ -103,8 +103,71 @@ pub struct Wish {
     pub cache: CacheType,
     /// The node, if one is asked for.
     pub node: Option<u32>,
+    /// Whether it is to be in crash dumps.
+    pub dump: bool,
     /// What is wrong with it.
     pub flaw: Option<Flaw>,
+}
+
+/// What is wrong with a request for host memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFlaw {
+    /// A flag that is not defined.
+    Flag,
+    /// No length.
+    Empty,
+    /// The minimum is more than is preferred.
+    Minimum,
+    /// No range will do.
+    NoRange,
+    /// More ranges than there can be.
+    Ranges,
+    /// An alignment that is no power of two.
+    Alignment,
+    /// A node that the machine does not have.
+    Node,
+}
+
+/// A request for a host memory buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct HostWish {
+    /// How many bytes are preferred.
+    pub preferred: u64,
+    /// How many fewer will do, at most all but one.
+    pub fewer: u64,
+    /// How many ranges will do.
+    pub ranges: u32,
+    /// Whether it is to be mapped.
+    pub map: bool,
+    /// Where it may lie.
+    pub reach: Reach,
+    /// The alignment in pages, a power of two, or 0.
+    pub alignment: u64,
+    /// Whether it is to be in crash dumps.
+    pub dump: bool,
+    /// What is wrong with it.
+    pub flaw: Option<HostFlaw>,
+}
+
+impl HostWish {
+    /// How many bytes will do.
+    #[must_use]
+    pub fn minimum(&self) -> u64 {
+        self.preferred.saturating_sub(self.fewer).max(1)
+    }
+}
+
+/// Quotas that an administrator sets, in pages and registrations.
+#[derive(Clone, Copy, Debug)]
+pub struct Quotas {
+    /// What a file may have.
+    pub file: (u64, u64),
+    /// What the device may have.
+    pub device: (u64, u64),
+    /// Whether one is beyond what can be set.
+    pub flaw: bool,
+    /// Which of the four cannot be written to the registry, if one cannot.
+    pub unwritten: Option<u8>,
 }
 
 /// What the system has not enough of while a request is under way.
@@ -224,6 +287,18 @@ pub enum Operation {
     Register(Pick, Wish),
     /// The same while the system is short of memory.
     RegisterInShortage(Pick, Wish, Shortage),
+    /// A request for a host memory buffer, perhaps while one call of the system fails.
+    RegisterHost(Pick, HostWish, Option<u8>),
+    /// A request to map the status page.
+    MapPage(Pick),
+    /// A request for all registrations that were made after one.
+    Enumerate(Pick, Pick),
+    /// A request to set the quotas.
+    SetQuotas(Pick, Quotas),
+    /// A process gets an administrator's token, or another.
+    SetAdministrator(Pick, bool),
+    /// The system crashes, and that is the end.
+    Crash,
     /// A request to release.
     Release(Pick, Target),
     /// A request for the pieces of a registration, from one of them on.

@@ -15,8 +15,8 @@ use sanproxy_abi::{
 use super::{
     operation::{Own, OwnWish, Pick, RangeFlaw, Reach, Splash, Target},
     oracle::{
-        Memory, Registration,
         memory::{Allocation, Pages, Secured, page_bytes, zeroed},
+        registration::{Memory, Registration},
     },
     requests::pieces,
     world::{Agreement, World, same},
@@ -250,6 +250,7 @@ impl World {
             mapped: true,
             reserved: false,
             pieces,
+            number: self.oracle.made,
             memory: Memory::Process {
                 pages: Rc::clone(&pages),
                 offset: usize::try_from(offset).unwrap_or(0),
@@ -297,6 +298,8 @@ impl World {
             process,
             range: (start / 4096 * 4096, page_bytes(start, length)),
             write: own.access & 2 != 0,
+            length,
+            number: self.oracle.made,
         });
         Ok(())
     }

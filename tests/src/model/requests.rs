@@ -12,7 +12,11 @@ use zerocopy::IntoBytes;
 
 use super::{
     operation::{Flaw, Malformation, Offset, Pick, Reach, Shortage, Target, Wish},
-    oracle::{BOUNDARY, Memory, Piece, Registration, accounts::Amount},
+    oracle::{
+        BOUNDARY,
+        accounts::Amount,
+        registration::{Memory, Piece, Registration},
+    },
     world::{Agreement, Handle, World, same},
 };
 use crate::wire;
@@ -128,6 +132,7 @@ impl World {
             mapped: wish.map,
             reserved,
             pieces,
+            number: self.oracle.made,
             memory: Memory::Driver(vec![0; usize::try_from(wish.rounded()).unwrap_or(0)]),
         });
         Ok(())
@@ -202,7 +207,7 @@ impl World {
             device_address: DeviceAddress(address),
         };
         let actual = wire::ask::<_, LookupOutput>(&handle.file, ControlCode::Lookup, &input)
-            .map(|reply| (reply.handle.0, reply.offset.0));
+            .map(|reply| (reply.handle.0, reply.offset.0, reply.user_address.0));
         self.tell(format!(
             "handle {number}: look {address:#x} up ({target:?})"
         ));
@@ -258,8 +263,14 @@ impl World {
             &Header::of::<Header>(),
         );
         self.tell(format!("handle {number}: capabilities"));
-        let expected = self.oracle.gate();
-        self.agree("capabilities", actual.map(drop), expected)
+        let actual = actual.map(|told| {
+            let file = Amount::new(told.count_per_file.0, told.bytes_per_file.0);
+            let device = Amount::new(told.count_per_device.0, told.bytes_per_device.0);
+            [file, device]
+        });
+        let quotas = [self.oracle.per_file, self.oracle.per_device];
+        let expected = self.oracle.gate().map(|()| quotas);
+        self.agree("capabilities", actual, expected)
     }
 
     /// Sends what is no request.
@@ -325,6 +336,7 @@ fn input(wish: &Wish) -> RegisterInput {
         (wish.map, RegisterFlags::MAP),
         (wish.pieces, RegisterFlags::ALLOW_PIECES),
         (wish.reach == Reach::LowMemory, RegisterFlags::LOW_MEMORY),
+        (wish.dump, RegisterFlags::DUMP),
     ] {
         flags = if wanted { flags.with(flag) } else { flags };
     }

@@ -9,7 +9,8 @@ use sanproxy_abi::{Error, Status};
 use super::{
     operation::{Operation, Pick, Target},
     oracle::{
-        BYTES_PER_DEVICE, BYTES_PER_FILE, COUNT_PER_DEVICE, COUNT_PER_FILE, Oracle, Registration,
+        BYTES_PER_DEVICE, BYTES_PER_FILE, COUNT_PER_DEVICE, COUNT_PER_FILE, Oracle,
+        registration::Registration,
     },
     traffic::Request,
 };
@@ -24,6 +25,8 @@ pub struct Running {
     pub number: usize,
     /// It.
     pub process: Process,
+    /// Whether its token is an administrator's.
+    pub administrator: bool,
     /// Its threads besides the first, each with a number that no other ever has.
     pub threads: Vec<(usize, Thread)>,
 }
@@ -58,6 +61,8 @@ pub struct World {
     pub requests: Vec<Request>,
     /// What has to be.
     pub oracle: Oracle,
+    /// Whether the system has crashed.
+    pub crashed: bool,
     /// What has happened.
     pub steps: Vec<String>,
     numbers: usize,
@@ -91,7 +96,8 @@ impl World {
             requests: Vec::new(),
             processes: Vec::new(),
             handles: Vec::new(),
-            oracle: Oracle::new(),
+            oracle: Oracle::started(),
+            crashed: false,
             steps: Vec::new(),
             numbers: 0,
         };
@@ -157,6 +163,12 @@ impl World {
 
     fn apply_other(&mut self, operation: &Operation) -> Agreement {
         match *operation {
+            Operation::RegisterHost(pick, wish, call) => self.register_host(pick, &wish, call),
+            Operation::MapPage(pick) => self.map_page(pick),
+            Operation::Enumerate(pick, after) => self.enumerate(pick, after),
+            Operation::SetQuotas(pick, quotas) => self.set_quotas(pick, &quotas),
+            Operation::SetAdministrator(pick, token) => self.set_administrator(pick, token),
+            Operation::Crash => self.crash(),
             Operation::Connect(pick, peer) => self.connect(pick, peer),
             Operation::ConnectBoth(one, other) => self.connect_both(one, other),
             Operation::Disconnect(pick) => self.disconnect(pick),

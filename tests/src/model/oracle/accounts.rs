@@ -40,9 +40,9 @@ impl Amount {
     }
 }
 
-/// What one file may have.
+/// What one file may have at first.
 pub const PER_FILE: Amount = Amount::new(COUNT_PER_FILE, BYTES_PER_FILE);
-/// What the device may have.
+/// What the device may have at first.
 pub const PER_DEVICE: Amount = Amount::new(COUNT_PER_DEVICE, BYTES_PER_DEVICE);
 
 impl Oracle {
@@ -63,24 +63,29 @@ impl Oracle {
             .fold(Amount::default(), Amount::plus)
     }
 
+    /// What a file may have.
+    #[must_use]
+    pub fn limit_of(&self, file: usize) -> Amount {
+        self.files.get(&file).map_or(PER_FILE, |file| file.limit)
+    }
+
     /// Charges a file beyond what it has, and `held` that it is to have; the caller has to store what this is for.
     pub fn charge(&mut self, file: usize, held: Amount, more: Amount) -> Result<(), Error> {
         let own = self.usage(Some(file)).plus(held);
-        if !own.fits(more, PER_FILE) {
+        let limit = self.limit_of(file);
+        if !own.fits(more, limit) {
             return Err(Error::FileQuota);
         }
         let all = self.usage(None).plus(held);
-        if !all.fits(more, PER_DEVICE) {
+        if !all.fits(more, self.per_device) {
             return Err(Error::DeviceQuota);
         }
         let total = all.plus(more);
         self.peak_count = self.peak_count.max(total.count);
         self.peak_bytes = self.peak_bytes.map(|peak| peak.max(total.bytes));
-        let crossings = own.crossings(more, PER_FILE);
-        if let Some(file) = self.files.get_mut(&file) {
-            file.mailbox.add(EventKind::FileQuota, crossings);
-        }
-        self.announce(EventKind::DeviceQuota, all.crossings(more, PER_DEVICE));
+        let crossings = own.crossings(more, limit);
+        self.tell(file, EventKind::FileQuota, crossings);
+        self.announce(EventKind::DeviceQuota, all.crossings(more, self.per_device));
         Ok(())
     }
 
@@ -91,7 +96,8 @@ impl Oracle {
         }
         let all = self.usage(None).plus(held).bytes;
         let [_, high] = &mut self.peak_bytes;
-        *high = (*high).max((all + padding).min(BYTES_PER_DEVICE));
+        *high = (*high).max((all + padding).min(self.per_device.bytes).max(all));
+        self.perhaps = true;
         if let Some(file) = self.files.get_mut(&file) {
             file.mailbox.may_have(EventKind::FileQuota);
         }
@@ -100,10 +106,19 @@ impl Oracle {
         }
     }
 
+    /// A file is told.
+    pub fn tell(&mut self, file: usize, kind: EventKind, number: u64) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.mailbox.add(kind, number);
+            self.events[kind.index() as usize] += number;
+        }
+    }
+
     /// All files are told.
     pub fn announce(&mut self, kind: EventKind, number: u64) {
         for file in self.files.values_mut() {
             file.mailbox.add(kind, number);
+            self.events[kind.index() as usize] += number;
         }
     }
 }

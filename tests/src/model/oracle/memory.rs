@@ -61,6 +61,10 @@ pub struct Secured {
     pub range: (u64, u64),
     /// Whether it stays writable.
     pub write: bool,
+    /// How many bytes were asked for.
+    pub length: u64,
+    /// How many registrations were made before.
+    pub number: u64,
 }
 
 /// The number of bytes in the whole pages that a range lies in.

@@ -3,19 +3,21 @@
 pub mod accounts;
 pub mod mailbox;
 pub mod memory;
+pub mod registration;
 pub mod wire;
+mod wish;
 
 use std::collections::BTreeMap;
 
-use sanproxy_abi::{Error, EventKind, Kind, PAGE_SIZE};
+use sanproxy_abi::{EVENT_KINDS, Error, EventKind, PAGE_SIZE};
 
 use self::{
     accounts::{Amount, PER_DEVICE, PER_FILE},
     mailbox::Mailbox,
-    memory::{Allocation, Pages, Secured},
+    memory::{Allocation, Secured},
+    registration::Registration,
     wire::{Link, Outcome, Wire},
 };
-use super::operation::{Flaw, Reach, Wish};
 
 /// How many bytes one file can have.
 pub const BYTES_PER_FILE: u64 = 30 * PAGE_SIZE;
@@ -43,103 +45,6 @@ pub enum Phase {
     Gone,
 }
 
-/// One piece of a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Where the device finds it.
-    pub device: u64,
-    /// How many bytes.
-    pub length: u64,
-    /// Where the owner finds it while it is mapped.
-    pub user: u64,
-}
-
-/// A registration that lives.
-pub struct Registration {
-    /// Its file.
-    pub file: usize,
-    /// Its handle.
-    pub handle: u64,
-    /// Its kind.
-    pub kind: Kind,
-    /// Its flags.
-    pub flags: u32,
-    /// Bytes that it is charged for beyond its own.
-    pub padding: u64,
-    /// Whether the owner's process has it mapped.
-    pub mapped: bool,
-    /// Whether its memory may come from the driver's reserve, which the device reaches at all times.
-    pub reserved: bool,
-    /// Its pieces.
-    pub pieces: Vec<Piece>,
-    /// The memory.
-    pub memory: Memory,
-}
-
-/// The memory of a registration.
-pub enum Memory {
-    /// The driver's, with what is in it.
-    Driver(Vec<u8>),
-    /// A process's own.
-    Process {
-        /// The pages.
-        pages: Pages,
-        /// Where in them it begins.
-        offset: usize,
-        /// How many bytes.
-        length: usize,
-        /// Whether the device may write.
-        write: bool,
-    },
-}
-
-impl Registration {
-    /// How many bytes.
-    pub fn length(&self) -> u64 {
-        match &self.memory {
-            Memory::Driver(bytes) => bytes.len() as u64,
-            Memory::Process { length, .. } => *length as u64,
-        }
-    }
-
-    /// What is in it.
-    pub fn contents(&self) -> Vec<u8> {
-        match &self.memory {
-            Memory::Driver(bytes) => bytes.clone(),
-            Memory::Process {
-                pages,
-                offset,
-                length,
-                ..
-            } => pages.borrow()[*offset..*offset + *length].to_vec(),
-        }
-    }
-
-    /// Changes what is in it from some place on.
-    pub fn store(&mut self, at: usize, bytes: &[u8]) {
-        match &mut self.memory {
-            Memory::Driver(own) => own[at..at + bytes.len()].copy_from_slice(bytes),
-            Memory::Process { pages, offset, .. } => {
-                let at = *offset + at;
-                pages.borrow_mut()[at..at + bytes.len()].copy_from_slice(bytes);
-            }
-        }
-    }
-
-    /// Whether the device may write to it.
-    pub const fn is_writable(&self) -> bool {
-        match &self.memory {
-            Memory::Driver(_) => true,
-            Memory::Process { write, .. } => *write,
-        }
-    }
-
-    /// Whether it is memory of a process's own.
-    pub const fn is_own(&self) -> bool {
-        matches!(self.memory, Memory::Process { .. })
-    }
-}
-
 /// An open file.
 #[derive(Default)]
 pub struct OpenFile {
@@ -151,6 +56,12 @@ pub struct OpenFile {
     pub link: Link,
     /// What it has to be told.
     pub mailbox: Mailbox,
+    /// The number that the system knows the process by that has opened it.
+    pub process_id: u64,
+    /// What it may have.
+    pub limit: Amount,
+    /// Where its process and the device find the status page, if it is mapped.
+    pub page: Option<(u64, u64)>,
     /// Handles that have been released.
     pub stale: Vec<u64>,
 }
@@ -160,32 +71,11 @@ pub struct Formerly {
     /// Its handle.
     pub handle: u64,
     /// Its pieces.
-    pub pieces: Vec<Piece>,
+    pub pieces: Vec<registration::Piece>,
     /// Whether the device may still reach them.
     pub reserved: bool,
     /// Whether the device has been there since.
     pub scribbled: bool,
-}
-
-/// What a request to register may come to.
-#[derive(Debug)]
-pub struct Expectation {
-    /// Whether it may succeed.
-    pub success: bool,
-    /// How it may fail.
-    pub refusals: Vec<Error>,
-    /// The most bytes that it may be charged for beyond its own, while it is under way and when it is made.
-    pub padding: u64,
-}
-
-impl Expectation {
-    fn refused(error: Error) -> Self {
-        Self {
-            success: false,
-            refusals: vec![error],
-            padding: 0,
-        }
-    }
 }
 
 /// The model.
@@ -218,11 +108,25 @@ pub struct Oracle {
     pub peak_count: u64,
     /// The most bytes at once: between these, since how much a wish for a special place takes on its way is not promised.
     pub peak_bytes: [u64; 2],
+    /// What all files together may have.
+    pub per_device: Amount,
+    /// What a file may have that is opened now.
+    pub per_file: Amount,
+    /// Events that files were told of, by kind.
+    pub events: [u64; EVENT_KINDS],
+    /// Whether there may have been more warnings of quotas.
+    pub perhaps: bool,
+    /// Whether the status page may not know yet how many bytes there are.
+    pub page_is_late: bool,
+    /// How often the device was started.
+    pub generation: u64,
+    /// The serial numbers that registrations were listed with, by their numbers.
+    pub serials: BTreeMap<u64, u64>,
 }
 
 impl Oracle {
     /// A device that has just been started.
-    pub fn new() -> Self {
+    pub fn started() -> Self {
         Self {
             phase: Phase::Started,
             before: Phase::Started,
@@ -238,6 +142,13 @@ impl Oracle {
             failures: BTreeMap::new(),
             peak_count: 0,
             peak_bytes: [0, 0],
+            per_device: PER_DEVICE,
+            per_file: PER_FILE,
+            events: [0; EVENT_KINDS],
+            perhaps: false,
+            page_is_late: false,
+            generation: 1,
+            serials: BTreeMap::new(),
         }
     }
 
@@ -261,47 +172,6 @@ impl Oracle {
         self.registrations
             .iter()
             .filter(move |own| own.file == file)
-    }
-
-    /// What a request to register comes to.
-    pub fn expect(&mut self, file: usize, process: usize, wish: &Wish) -> Expectation {
-        if let Some(error) = wish.flaw.and_then(Flaw::found_first) {
-            return Expectation::refused(error);
-        }
-        if let Err(error) = self.gate() {
-            return Expectation::refused(error);
-        }
-        if let Some(flaw) = wish.flaw {
-            return Expectation::refused(flaw.error());
-        }
-        let owner = self.files.get(&file).and_then(|file| file.owner);
-        if wish.map && owner != Some(process) {
-            return Expectation::refused(Error::WrongProcess);
-        }
-        let base = Amount::new(1, wish.rounded());
-        if let Err(error) = self.charge(file, Amount::default(), base) {
-            return Expectation::refused(error);
-        }
-        let padding = wish.padding();
-        // What it takes beyond its length may be too much.
-        let mut refusals = Vec::new();
-        for (usage, limit, error) in [
-            (self.usage(Some(file)), PER_FILE, Error::FileQuota),
-            (self.usage(None), PER_DEVICE, Error::DeviceQuota),
-        ] {
-            if usage.bytes + base.bytes + padding > limit.bytes {
-                refusals.push(error);
-            }
-        }
-        let success = wish.reach != Reach::OutOfReach;
-        if !success || !refusals.is_empty() {
-            refusals.push(Error::NoMemory);
-        }
-        Expectation {
-            success,
-            refusals,
-            padding,
-        }
     }
 
     /// Where a file's registration is.
@@ -385,6 +255,7 @@ impl Oracle {
     /// The device has stopped.
     pub fn stop(&mut self) {
         self.hang_up_all();
+        self.unmap_pages(|_| true);
         self.announce(EventKind::DeviceStopped, 1);
     }
 
@@ -394,11 +265,10 @@ impl Oracle {
         for number in files {
             let secured = self.unsecure_all(|secured| secured.file == number);
             let released = secured + self.forget_all(|own| own.file == number);
-            if let Some(file) = self.files.get_mut(&number) {
-                file.mailbox.add(EventKind::Invalidated, released);
-            }
+            self.tell(number, EventKind::Invalidated, released);
         }
         self.hang_up_all();
+        self.unmap_pages(|_| true);
         self.announce(EventKind::DeviceRemoved, 1);
         for file in self.files.values_mut() {
             file.mailbox.ended = true;
@@ -406,8 +276,16 @@ impl Oracle {
         self.former.retain(|former| !former.reserved);
     }
 
+    /// Some files' processes do not see the status page any more.
+    fn unmap_pages(&mut self, of: impl Fn(&OpenFile) -> bool) {
+        for file in self.files.values_mut().filter(|file| of(file)) {
+            file.page = None;
+        }
+    }
+
     /// A process is about to end: nothing of it stays mapped, locked or secured.
     pub fn end_process(&mut self, process: usize) {
+        self.unmap_pages(|file| file.owner == Some(process));
         for (number, file) in &mut self.files {
             if file.owner == Some(process) {
                 file.owner = None;
@@ -423,14 +301,23 @@ impl Oracle {
         self.allocations.retain(|own| own.process != process);
     }
 
-    /// The registration of a file that holds a device address, and the offset in it.
-    pub fn lookup(&self, file: usize, address: u64) -> Result<(u64, u64), Error> {
+    /// The registration of a file that holds a device address, or the status page; where in it, and where the process finds it.
+    pub fn lookup(&self, file: usize, address: u64) -> Result<(u64, u64, u64), Error> {
         self.gate()?;
+        let page = self.files.get(&file).and_then(|file| file.page);
+        if let Some((user, device)) = page
+            && address >= device
+            && address - device < PAGE_SIZE
+        {
+            return Ok((0, address - device, user + address - device));
+        }
         for own in self.of(file) {
             let mut offset = 0;
             for piece in &own.pieces {
                 if address >= piece.device && address - piece.device < piece.length {
-                    return Ok((own.handle, offset + address - piece.device));
+                    let within = address - piece.device;
+                    let user = if own.mapped { piece.user + within } else { 0 };
+                    return Ok((own.handle, offset + within, user));
                 }
                 offset += piece.length;
             }
@@ -468,64 +355,5 @@ impl Oracle {
         let bytes = &bytes[place(from)..place(from + length)];
         self.registrations[destination].store(place(to), bytes);
         Ok(())
-    }
-}
-
-impl Wish {
-    /// The length in whole pages.
-    pub fn rounded(&self) -> u64 {
-        self.length.next_multiple_of(PAGE_SIZE)
-    }
-
-    /// The most that it takes beyond its length because of where it has to lie.
-    fn padding(&self) -> u64 {
-        let length = self.rounded();
-        let stride = if self.boundary {
-            length.next_power_of_two()
-        } else {
-            PAGE_SIZE
-        };
-        let padding = stride.max(self.alignment * PAGE_SIZE) - PAGE_SIZE;
-        // In pieces, each may take as much, and the last of them what another would.
-        if self.pieces && (padding > 0 || self.reach == Reach::OutOfReach) {
-            padding * (length / PAGE_SIZE) + length
-        } else {
-            padding
-        }
-    }
-}
-
-impl Flaw {
-    /// The error of those that are found before the device is looked at.
-    fn found_first(self) -> Option<Error> {
-        match self {
-            Self::TooLong | Self::Node => None,
-            Self::Size
-            | Self::Version
-            | Self::Flag
-            | Self::Kind
-            | Self::OtherKind
-            | Self::Empty
-            | Self::Boundary
-            | Self::Alignment
-            | Self::Bounds
-            | Self::Cache => Some(self.error()),
-        }
-    }
-
-    fn error(self) -> Error {
-        match self {
-            Self::Size => Error::HeaderSize,
-            Self::Version => Error::HeaderVersion,
-            Self::Flag => Error::ReservedBits,
-            Self::Kind => Error::UnknownKind,
-            Self::OtherKind => Error::KindNotOffered,
-            Self::Empty | Self::TooLong => Error::Length,
-            Self::Boundary => Error::Boundary,
-            Self::Alignment => Error::Alignment,
-            Self::Bounds => Error::Bounds,
-            Self::Cache => Error::UnknownCacheType,
-            Self::Node => Error::UnknownNode,
-        }
     }
 }

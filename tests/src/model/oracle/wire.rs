@@ -121,12 +121,6 @@ impl Oracle {
         }
     }
 
-    fn tell(&mut self, file: usize, kind: EventKind) {
-        if let Some(file) = self.files.get_mut(&file) {
-            file.mailbox.add(kind, 1);
-        }
-    }
-
     /// A file names an endpoint, or asks what it is itself.
     pub fn connect(
         &mut self,
@@ -168,7 +162,7 @@ impl Oracle {
             there.link = Link::Connected(wire, 1);
         }
         self.set_link(file, Link::Connected(wire, 0));
-        self.tell(other, EventKind::Connected);
+        self.tell(other, EventKind::Connected, 1);
         Ok((own, ConnectionState::Connected))
     }
 
@@ -203,7 +197,7 @@ impl Oracle {
             self.settle(&mut wire);
             self.wires.insert(number, wire);
             if was_open {
-                self.tell(other, EventKind::Disconnected);
+                self.tell(other, EventKind::Disconnected, 1);
             }
         }
         self.set_link(file, Link::Idle);
@@ -218,6 +212,7 @@ impl Oracle {
             if other.link == Link::Waiting(own) {
                 other.link = Link::Idle;
                 other.mailbox.add(EventKind::Disconnected, 1);
+                self.events[EventKind::Disconnected.index() as usize] += 1;
             }
         }
     }
@@ -230,7 +225,7 @@ impl Oracle {
         for file in files {
             let waits = matches!(self.link(file), Link::Waiting(_));
             if self.leave(file) || waits {
-                self.tell(file, EventKind::Disconnected);
+                self.tell(file, EventKind::Disconnected, 1);
             }
         }
         for (request, outcomes) in &mut self.ends {
@@ -306,6 +301,8 @@ impl Oracle {
             waited |= side.senders.len() + side.receivers.len() < before;
         }
         if waited {
+            // What it was to send is charged no more, and no page says so at once.
+            self.page_is_late = true;
             self.end(request, Outcome::Cancelled);
         }
     }
