@@ -34,7 +34,8 @@ impl World {
         Ok(())
     }
 
-    fn is_administrator(&self, process: usize) -> bool {
+    /// Whether a process's token is an administrator's: only they see and set what is everybody's, and fill dumps.
+    pub fn is_administrator(&self, process: usize) -> bool {
         let mut all = self.processes.iter();
         all.any(|running| running.number == process && running.administrator)
     }

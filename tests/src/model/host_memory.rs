@@ -100,7 +100,12 @@ impl World {
                 refusals.push(Error::MappingFailed);
             }
         }
+        let denied = wish.dump && !self.is_administrator(process);
+        if denied {
+            refusals.push(Error::NotAdministrator);
+        }
         match reply {
+            Ok(_) if denied => Err("succeeds, is no administrator's".to_string()),
             Ok(_) if out_of_reach => Err("succeeds, out of the device's reach".to_string()),
             Ok(reply) => self.registered_host(number, wish, &reply, (total, is_exact)),
             Err(status) => self.refused(status, &refusals),

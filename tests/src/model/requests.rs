@@ -54,6 +54,10 @@ impl World {
             // Smaller pieces may be tried, and the last of them be longer than what is left.
             expectation.padding += input.length.0 * 2;
         }
+        if charged && wish.dump && !self.is_administrator(process) {
+            expectation.success = false;
+            expectation.refusals.push(Error::NotAdministrator);
+        }
         self.tell(format!(
             "handle {number}: register {wish:?}{}",
             shortage.map_or(String::new(), |shortage| format!(", short of {shortage:?}"))
