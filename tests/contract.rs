@@ -1,4 +1,4 @@
-//! The examples in docs/contract.md, as they stand there: run on the shipped driver.
+//! The examples in docs/contract.md and docs/library.md, as they stand there: run on the shipped driver.
 //!
 //! What lies between `// example: NAME` and `// end` is in the book, word for word (`tests/docs.rs`).
 
@@ -6,11 +6,12 @@ use std::{thread, time::Duration};
 
 use sanproxy_abi::EventKind;
 use sanproxy_provider::{
-    Access, Error, HostMemoryOptions, Kind, Provider, Quotas, RegisterOptions, UserBufferOptions,
+    Access, CacheLimits, Descriptor, Error, Exposures, HostMemoryOptions, Kind, Provider, Quotas,
+    RegisterOptions, RegistrationCache, UserBufferOptions,
 };
 use sanproxy_tests::{
     channel::HostChannel,
-    stage::{INTERFACE, Setting, Stage, StageError},
+    stage::{INTERFACE, Setting, Stage, StageError, accepted},
 };
 
 type Outcome = Result<(), StageError>;
@@ -279,6 +280,99 @@ fn host_memory_is_what_there_is() -> Outcome {
     // end
     assert!(memory.length() >= 1 << 20);
     drop((memory, provider));
+    finish(stage)
+}
+
+#[test]
+fn cache_keeps_memory_registered_until_it_is_freed() -> Outcome {
+    let stage = started()?;
+    let (process, provider) = stage.provider()?;
+    let (start, length) = own_memory(&provider);
+    // example: cache
+    let limits = CacheLimits {
+        bytes: 64 << 20,
+        entries: 1024,
+    };
+    let cache = RegistrationCache::new(provider.user_buffers(), limits);
+    {
+        let lease = cache.register(start, length, Access::ReadWrite)?;
+        for (address, bytes) in lease.memory().part(lease.start(), lease.length()) {
+            println!("the device finds {bytes} bytes at {address:#x}");
+        }
+    } // given back: still registered, for the next one
+    let again = cache.register(start, 100, Access::ReadWrite)?; // asks the driver nothing
+    // end
+    assert_eq!(cache.counters().hits, 1);
+    drop(again);
+    let told = cache.clone();
+    let callback = process.add_secure_memory_cache_callback(move |start, length| {
+        told.invalidate(start, length).has_unsecured()
+    });
+    process.free(start).expect("the cache gives it up");
+    drop((callback, cache, provider));
+    finish(stage)
+}
+
+#[test]
+fn exposure_is_reached_by_its_descriptor() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let (start, length) = own_memory(&provider);
+    let limits = CacheLimits {
+        bytes: 64 << 20,
+        entries: 1024,
+    };
+    let cache = RegistrationCache::new(provider.user_buffers(), limits);
+    // example: exposures
+    let exposures = Exposures::new(cache.clone()); // one for each connection
+    let exposure = exposures.expose(start, length, Access::Write)?;
+    let name = *exposure.descriptor().as_bytes(); // sent to the peer, and comes back in its requests
+    let descriptor = Descriptor::from_bytes(&name).expect("16 bytes");
+    match exposures.reach(&descriptor, Access::Write, 4096, 512) {
+        Ok(reach) => {
+            let places = reach.memory().part(reach.start(), reach.length());
+            println!("the device may write at {places:x?}");
+        }
+        Err(refused) => println!("no byte is moved: {refused}"),
+    }
+    drop(exposure); // reached no more; the memory stays locked for the next time
+    // end
+    assert!(exposures.reach(&descriptor, Access::Write, 0, 1).is_err());
+    assert_eq!(cache.idle().entries, 1);
+    exposures.close();
+    drop((exposures, cache, provider));
+    finish(stage)
+}
+
+#[test]
+fn events_are_heard_in_a_thread_of_their_own() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let stop = || {
+        accepted(stage.device.query_stop())?;
+        accepted(stage.device.stop())?;
+        accepted(stage.device.start())
+    };
+    // example: events
+    thread::scope(|scope| {
+        let listening = scope.spawn(|| {
+            while let Ok(events) = provider.wait_event() {
+                for (kind, count) in events.iter() {
+                    println!("{count} times: {kind:?}");
+                }
+            }
+        });
+        // ... what the program does ...
+        while !listening.is_finished() {
+            provider.cancel(); // it may not have come to the driver yet: so again
+            thread::sleep(Duration::from_millis(1));
+        }
+    });
+    // end
+    stop()?;
+    let events = provider.wait_event()?;
+    assert_eq!(events.iter().count(), 2);
+    drop(provider);
     finish(stage)
 }
 

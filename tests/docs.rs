@@ -109,6 +109,22 @@ fn contract_shows_the_examples_word_for_word() {
     }
 }
 
+#[test]
+fn library_shows_its_examples_word_for_word() {
+    let page = read("docs/library.md");
+    let known = examples("tests/contract.rs", "// example:", "// end");
+    let mut shown = 0;
+    for part in page.split("```rust\n").skip(1) {
+        let (code, _) = part.split_once("\n```").expect("a closed fence");
+        assert!(
+            known.values().any(|known| known == code),
+            "not run by any test:\n{code}"
+        );
+        shown += 1;
+    }
+    assert!(shown >= 3);
+}
+
 /// The name of a control code in C.
 fn c_name(code: ControlCode) -> &'static str {
     let mut all = ControlCode::ENUMERATION.constants.iter();

@@ -3,13 +3,16 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use sanproxy_provider::{Channel, Error, Provider, RegisterOptions, Registration};
+use sanproxy_provider::{
+    Access, CacheLimits, Channel, Error, Provider, RegisterOptions, Registration,
+    RegistrationCache, StatusPage, UserBufferOptions, UserBuffers,
+};
 use serde::Serialize;
 
 use crate::amount;
 use crate::failure::Failure;
 use crate::screen::{Align, Report, Screen, table};
-use crate::system::{System, open};
+use crate::system::{Pages, System, open};
 
 /// What one request costs, over many.
 #[derive(Serialize)]
@@ -109,6 +112,59 @@ fn steps<'a, C: Channel>(provider: &'a Provider<C>, memory: &'a Registration<C>)
     ]
 }
 
+/// What is measured of the device's page, and of messages between two files.
+fn polling<'a, C: Channel>(
+    page: &'a StatusPage<C>,
+    (one, other): (&'a Provider<C>, &'a Provider<C>),
+) -> Vec<Step<'a>> {
+    vec![
+        (
+            "read the status page, no request",
+            Box::new(|| page.read().map(drop)),
+        ),
+        (
+            "send and receive 64 bytes",
+            Box::new(|| {
+                one.send(&[0; 64])?;
+                other.receive(&mut [0; 64]).map(drop)
+            }),
+        ),
+    ]
+}
+
+/// What is measured of memory of the program's own.
+fn own_memory<'a, C: Channel>(
+    provider: &'a Provider<C>,
+    cache: &'a RegistrationCache<UserBuffers<C>>,
+    start: u64,
+) -> Vec<Step<'a>> {
+    let access = Access::ReadWrite;
+    let options = UserBufferOptions::new(start, OWN_MEMORY, access).allow_pieces();
+    vec![
+        (
+            "register and release 1 MiB of its own",
+            Box::new(move || provider.register_user_buffer(&options)?.release()),
+        ),
+        (
+            "secure and unsecure 1 MiB of its own",
+            Box::new(move || provider.secure(start, OWN_MEMORY, access)?.unsecure()),
+        ),
+        (
+            "the same from the cache, no request",
+            Box::new(move || cache.register(start, OWN_MEMORY, access).map(drop)),
+        ),
+    ]
+}
+
+/// What the cache keeps.
+const CACHE: CacheLimits = CacheLimits {
+    bytes: 16 << 20,
+    entries: 16,
+};
+
+/// How much memory of the program's own is measured.
+const OWN_MEMORY: u64 = 1 << 20;
+
 /// `sanctl bench`.
 pub(crate) fn bench<S: System>(
     system: &S,
@@ -125,7 +181,22 @@ pub(crate) fn bench<S: System>(
         others.push(provider.register(&RegisterOptions::common_buffer(4096))?);
     }
     let memory = provider.register(&RegisterOptions::common_buffer(256 << 10))?;
-    let steps = steps(&provider, &memory);
+    let other = open(system)?;
+    let number = other.endpoint()?.own;
+    other.connect(provider.connect(number)?.own)?;
+    let page = provider.status_page()?;
+    let cache = RegistrationCache::new(provider.user_buffers(), CACHE);
+    let pages = match system.locks_own_memory() {
+        true => Some(system.allocate(provider.channel(), OWN_MEMORY)?),
+        false => None,
+    };
+    let mut steps = steps(&provider, &memory);
+    steps.extend(polling(&page, (&provider, &other)));
+    steps.extend(
+        pages
+            .iter()
+            .flat_map(|pages| own_memory(&provider, &cache, pages.start())),
+    );
     let bar = progress(
         screen,
         u64::try_from(steps.len()).unwrap_or(0),
