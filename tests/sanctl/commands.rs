@@ -168,6 +168,8 @@ fn list_without_rights_asks_for_an_administrator() {
     assert!(failure.cure.expect("a cure").contains("administrator"));
     let failure = computer.fails(&["quota", "MaximumCountPerFile=9", "--now"], Exit::NoRights);
     assert!(failure.message.contains("administrator"), "{failure:?}");
+    let failure = computer.fails(&["register", "4K", "--dump"], Exit::NoRights);
+    assert!(failure.message.contains("crash dumps"), "{failure:?}");
     computer.finish();
 }
 

@@ -7,6 +7,7 @@ use sanproxy_provider::{
 };
 
 use crate::amount::parse_bytes;
+use crate::failure::{Failure, for_administrators};
 
 /// What to register.
 #[derive(Clone, Copy, Debug, Args)]
@@ -17,7 +18,7 @@ pub struct Wish {
     /// Map it into this process
     #[arg(long)]
     pub map: bool,
-    /// Put it into crash dumps
+    /// Put it into crash dumps; takes an administrator
     #[arg(long)]
     pub dump: bool,
     /// As a host memory buffer: several ranges, as much as there is from --minimum to SIZE
@@ -202,14 +203,18 @@ impl Wish {
     /// # Errors
     ///
     /// The driver refuses.
-    pub fn register<C: Channel>(
-        &self,
-        provider: &Provider<C>,
-    ) -> Result<Registration<C>, sanproxy_provider::Error> {
-        if self.host_memory {
+    pub fn register<C: Channel>(&self, provider: &Provider<C>) -> Result<Registration<C>, Failure> {
+        let made = if self.host_memory {
             provider.register_host_memory(&self.host_memory())
         } else {
             provider.register(&self.options())
-        }
+        };
+        made.map_err(|error| {
+            if self.dump {
+                for_administrators(error, "putting memory into crash dumps")
+            } else {
+                error.into()
+            }
+        })
     }
 }
