@@ -9,6 +9,7 @@ mod domains;
 mod driver;
 mod information;
 mod lists;
+mod offers;
 mod packets;
 mod shortages;
 mod stage;

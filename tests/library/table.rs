@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 /// The members of `DMA_OPERATIONS`, in their order.
-const MEMBERS: [&str; 39] = [
+pub(crate) const MEMBERS: [&str; 39] = [
     "PutDmaAdapter",
     "AllocateCommonBuffer",
     "FreeCommonBuffer",

@@ -242,10 +242,13 @@ fn make(
     });
     let covered = (size as usize - 8) / 8;
     adapter.write_table(size, |at| {
-        if at < covered {
-            Slot::Member
-        } else {
+        let is_null = table::member(at).is_some_and(|name| config.null_members.contains(&name));
+        if at >= covered {
             Slot::BeyondSize
+        } else if is_null {
+            Slot::Null
+        } else {
+            Slot::Member
         }
     });
     // Version is 1 whatever the table.

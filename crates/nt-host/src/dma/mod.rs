@@ -49,6 +49,8 @@ pub struct DmaConfig {
     pub interface_version: u32,
     /// `DMA_OPERATIONS.Size`; 0 for the size that belongs to the version.
     pub table_size: u32,
+    /// Members whose slot is null, although the table is long enough to have them.
+    pub null_members: &'static [&'static str],
     /// An IOMMU stands between the device and memory.
     pub remapping: bool,
     /// Map registers that one transfer may use, as `IoGetDmaAdapter` tells the driver at most.
@@ -80,6 +82,7 @@ impl Default for DmaConfig {
             address_bits: 32,
             interface_version: 3,
             table_size: 0,
+            null_members: &[],
             remapping: true,
             map_registers: 1 << 18,
             system_map_registers: 1 << 24,

@@ -74,6 +74,8 @@ pub(crate) const fn size_of_version(version: u32) -> u32 {
 pub(crate) enum Slot {
     /// The member itself.
     Member,
+    /// Nothing: the table is long enough, but the slot is null.
+    Null,
     /// A trap: the adapter's table ends before this slot.
     BeyondSize,
     /// A trap: the adapter was released.
@@ -82,10 +84,18 @@ pub(crate) enum Slot {
 
 /// The address that slot number `index` (from 0, at offset 8) holds.
 pub(crate) fn entry(index: usize, slot: Slot) -> u64 {
+    if slot == Slot::Null {
+        return 0;
+    }
     let name = names(index, slot);
     table()
         .routine(name)
         .map_or(0, |routine| nt_image::stub(routine) as u64)
+}
+
+/// The name of the member in slot number `index`.
+pub(crate) fn member(index: usize) -> Option<&'static str> {
+    MEMBERS.get(index).copied()
 }
 
 /// Number of slots, those beyond the largest table included.
@@ -115,7 +125,7 @@ fn names(index: usize, slot: Slot) -> &'static str {
     });
     match (slot, MEMBERS.get(index)) {
         (Slot::Member, Some(name)) => name,
-        (Slot::Member | Slot::BeyondSize, _) => traps[index][0],
+        (Slot::Member | Slot::Null | Slot::BeyondSize, _) => traps[index][0],
         (Slot::Released, _) => traps[index][1],
     }
 }
