@@ -1,8 +1,10 @@
 //! Common buffers, vectors of them, memory of ours made one, and their bounds.
 
-use nt_host::DmaConfig;
+use nt_host::{DmaConfig, RegistryValue};
 
-use crate::stage::{INSUFFICIENT_RESOURCES, PAGE, Stage, call, interface, with_interfaces};
+use crate::stage::{
+    INSUFFICIENT_RESOURCES, PAGE, Stage, builder, call, interface, with_interfaces,
+};
 
 /// The lowest number that is negative for the kernel.
 const NEGATIVE: u64 = 1 << 63;
@@ -128,12 +130,24 @@ fn block_of_ours_is_made_a_common_buffer() {
 
 #[test]
 fn block_of_ours_is_listed_where_the_table_is_older() {
-    let stage = Stage::new(DmaConfig {
+    let dma = DmaConfig {
         address_bits: 64,
         ..interface(2, false)
-    });
+    };
+    let setting = builder(dma).parameter("AddressWidth", RegistryValue::Dword(64));
+    let stage = Stage::on(setting);
+    let address = stage.ask(call::SHARE, &[4 * PAGE, 0, u64::MAX])[0];
+    holds_bytes(&stage, address + PAGE);
+    assert_eq!(stage.calls("GetScatterGatherList"), 1);
+    stage.ask(call::UNSHARE, &[]);
+    stage.finish();
+}
+
+#[test]
+fn block_that_would_have_to_be_copied_is_not_shared() {
+    // The device has 32 address bits, and all memory lies above.
+    let stage = Stage::new(interface(2, false));
     let refused = stage.try_ask(call::SHARE, &[PAGE, 0, u64::MAX]);
-    // The device has 32 address bits by what the driver says of it, and the block lies above.
     assert_eq!(refused, Err(INSUFFICIENT_RESOURCES));
     stage.finish();
 }
