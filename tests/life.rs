@@ -284,8 +284,9 @@ fn minimal_driver_loads_and_unloads() {
     assert!(host.report().leaks.is_empty());
 }
 
-/// The driver's last act of a request but one is to give the remove lock back: after it, the device may go. The driver stays
-/// as long as the file is open, so it can still leave the critical region in which it held the lock.
+/// The driver's last act of a request but two is to give the remove lock back: after it, the device may go. The driver stays
+/// as long as the file is open, so it can still leave the critical region in which it held the lock; the last is to let go of
+/// the file.
 #[test]
 fn request_uses_its_device_until_nothing_of_it_is_left() {
     let stage = Setting::default().started().expect("the device starts");
@@ -296,14 +297,14 @@ fn request_uses_its_device_until_nothing_of_it_is_left() {
     let calls = total(&stage.host) - before;
     let released = |host: &nt_host::Host| host.calls().get("IoReleaseRemoveLockEx").copied();
     let earlier = released(&stage.host);
-    let (tell, before_the_last_two) = std::sync::mpsc::channel();
+    let (tell, before_the_last_three) = std::sync::mpsc::channel();
     let host = std::sync::Arc::clone(&stage.host);
     // Before the call that gives it back.
-    stage.host.at_call(calls - 2, move || {
+    stage.host.at_call(calls - 3, move || {
         let _ = tell.send(released(&host));
     });
     let _ = sanproxy_tests::wire::statistics(&file);
-    assert_eq!(before_the_last_two.recv(), Ok(earlier));
+    assert_eq!(before_the_last_three.recv(), Ok(earlier));
     drop(file);
     let report = stage.finish().expect("the driver unloads");
     assert!(report.is_clean(), "{report}");
