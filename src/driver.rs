@@ -16,6 +16,7 @@ use wdm::{
 };
 
 use crate::{
+    address_space::AddressSpace,
     device::{Device, pnp},
     dispatch,
     file::File,
@@ -28,6 +29,8 @@ pub(crate) type Files = Mutex<List<Shared<File>>>;
 /// The driver.
 pub(crate) struct SanProxy {
     files: Shared<Files>,
+    /// Held while a file is opened.
+    opening: Mutex<()>,
     /// `None` if the system does not ask.
     dump: Option<Shared<CrashDump>>,
 }
@@ -39,6 +42,7 @@ impl Driver for SanProxy {
     fn load() -> Result<Self, Status> {
         Ok(Self {
             files: Shared::new(Mutex::new(List::new()))?,
+            opening: Mutex::new(()),
             // A driver that cannot show memory in a crash dump is as good as ever otherwise.
             dump: CrashDump::register()
                 .ok()
@@ -61,7 +65,14 @@ impl Driver for SanProxy {
 
     #[inline(never)]
     fn create(&self, device: &Shared<Device>) -> Result<Shared<File>, Status> {
-        let file = Shared::new(File::new(device)?)?;
+        // One at a time: all files that a process opens share its address space.
+        let _opening = self.opening.lock();
+        let own = |file: &File| file.process().is_current();
+        let space = match self.find(own) {
+            Some(file) => file.space().clone(),
+            None => Shared::new(AddressSpace::current()?)?,
+        };
+        let file = Shared::new(File::new(device, space)?)?;
         let node = Node::new(file.clone())?;
         self.files.lock().push(node);
         Ok(file)

@@ -20,6 +20,7 @@ use wdm::{
 };
 
 use crate::{
+    address_space::AddressSpace,
     device::{Debt, Device, ExtraDebt},
     dispatch::status,
     mailbox::Mailbox,
@@ -46,7 +47,7 @@ pub(crate) struct Held {
 /// An open of a device.
 pub(crate) struct File {
     device: Shared<Device>,
-    process: Shared<Process>,
+    space: Shared<AddressSpace>,
     gate: Rundown,
     swept: AtomicBool,
     quota: Shared<Quota>,
@@ -57,15 +58,17 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// A new open, by the current process.
-    pub(crate) fn new(device: &Shared<Device>) -> Result<Self, Status> {
+    /// A new open, by the current process, whose address space that is.
+    pub(crate) fn new(
+        device: &Shared<Device>,
+        space: Shared<AddressSpace>,
+    ) -> Result<Self, Status> {
         let _using = device.enter().map_err(|error| device.fail(error))?;
-        let process = Shared::new(Process::current()?)?;
         let tables = Tables::new()?;
         let secured = SecuredRanges::new()?;
         Ok(Self {
             device: device.clone(),
-            process,
+            space,
             gate: Rundown::new()?,
             swept: AtomicBool::new(false),
             quota: Shared::new(Quota::new(device.file_limits()))?,
@@ -108,9 +111,14 @@ impl File {
         !tables.entries.is_empty() || tables.page.is_some() || !self.secured.is_empty()
     }
 
+    /// The address space of the process that opened it.
+    pub(crate) const fn space(&self) -> &Shared<AddressSpace> {
+        &self.space
+    }
+
     /// The process that opened it.
     pub(crate) fn process(&self) -> &Process {
-        &self.process
+        self.space.process()
     }
 
     /// Charges a registration to the file and the device.
@@ -160,14 +168,14 @@ impl File {
         }
     }
 
-    /// The process that opened the file, if it is the current one and not about to end: then what
-    /// is mapped while the result lives is found by its end.
-    pub(crate) fn owner(&self) -> Result<(&Shared<Process>, Inside), Error> {
-        if !self.process.is_current() {
+    /// The address space of the process that opened the file, if that is the current one and not about
+    /// to end: then what is mapped while the result lives is found by its end.
+    pub(crate) fn owner(&self) -> Result<(&Shared<AddressSpace>, Inside), Error> {
+        if !self.process().is_current() {
             return Err(Error::WrongProcess);
         }
         let inside = self.gate.enter().ok_or(Error::WrongProcess)?;
-        Ok((&self.process, inside))
+        Ok((&self.space, inside))
     }
 
     /// Takes a registration in, with its mappings, and gives it a handle.
@@ -327,7 +335,7 @@ impl File {
 
     /// Whether the current process opened the file, and its end has not been noticed yet.
     pub(crate) fn is_mapped_in_current_process(&self) -> bool {
-        self.process.is_current() && !self.swept.load(Ordering::Acquire)
+        self.process().is_current() && !self.swept.load(Ordering::Acquire)
     }
 
     /// The process that opened the file is about to end: nothing of it stays mapped, locked or

@@ -24,6 +24,7 @@
 extern crate alloc;
 extern crate wdk_panic;
 
+mod address_space;
 mod device;
 mod dispatch;
 mod driver;

@@ -10,14 +10,15 @@ use sanproxy_abi::{
         RegisterOutput, Serial, UserAddress,
     },
 };
-use wdm::{crash_dump::Marked, pool::Shared, process::Process, rundown::Inside};
+use wdm::{crash_dump::Marked, pool::Shared, rundown::Inside};
 
 use super::administration::require_administrator;
 use crate::{
+    address_space::{AddressSpace, View},
     device::{Debt, Hardware, Listed, Listing, Using},
     file::{Attached, File, Mappings},
     memory::{
-        Outcome, Piece, Registration, UserBuffer, View, allocate, allocate_host_memory, push_within,
+        Outcome, Piece, Registration, UserBuffer, allocate, allocate_host_memory, push_within,
     },
 };
 
@@ -71,8 +72,8 @@ pub(super) fn register_host_memory(
     finish(file, wanted, owner.as_ref(), outcome, debt)
 }
 
-/// The process that memory is to be mapped into, if it is.
-type Owner<'a> = (&'a Shared<Process>, Inside);
+/// The address space that memory is to be mapped into, if it is.
+type Owner<'a> = (&'a Shared<AddressSpace>, Inside);
 
 /// Makes a registration of memory: maps it, and gives it a handle.
 fn finish(
@@ -89,7 +90,7 @@ fn finish(
     } = outcome;
     Piece::line_up(&mut pieces);
     let mappings = match owner {
-        Some((process, _)) => Some(map_all(&pieces, process)?),
+        Some((space, _)) => Some(map_all(&pieces, space)?),
         None => None,
     };
     let registration = Registration {
@@ -122,9 +123,9 @@ pub(super) fn register_user_buffer(
         return Err(Error::KindNotOffered);
     }
     // Kept until the buffer is where the end of the process finds it.
-    let (process, _inside) = file.owner()?;
+    let (space, _inside) = file.owner()?;
     let debt = file.charge(request.range.length())?;
-    let locked = UserBuffer::lock(hardware, request, process, &debt);
+    let locked = UserBuffer::lock(hardware, request, space, &debt);
     file.tell_of_quotas();
     let (buffer, nature) = locked?;
     let registration = Registration {
@@ -193,14 +194,13 @@ fn check(hardware: &Hardware, request: &RegisterRequest) -> Result<(), Error> {
 }
 
 /// Maps all pieces, or none.
-fn map_all(pieces: &[Piece], process: &Shared<Process>) -> Result<Mappings, Error> {
+fn map_all(pieces: &[Piece], space: &Shared<AddressSpace>) -> Result<Mappings, Error> {
     let mut mappings = Vec::new();
     mappings
         .try_reserve_exact(pieces.len())
         .map_err(|_| Error::NoMemory)?;
     for piece in pieces {
-        let view = View::new(piece, process).map_err(|_| Error::MappingFailed)?;
-        push_within(&mut mappings, view)?;
+        push_within(&mut mappings, View::new(piece, space)?)?;
     }
     Ok(mappings)
 }

@@ -19,17 +19,19 @@ use crate::{
 /// Secures a range.
 pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutput, Error> {
     // Kept until the range is where the end of the process finds it.
-    let (process, _inside) = file.owner()?;
+    let (space, _inside) = file.owner()?;
     let debt = file.charge(0)?;
     let kept = match request.access {
         Access::Read => Kept::Read,
         Access::Write | Access::ReadWrite => Kept::Write,
     };
     let (start, length) = (request.range.start(), request.range.length());
-    let range = SecuredRange::new(start, length, kept, process).map_err(|_| Error::UserRange)?;
+    let range = space.with_own(start, length, || {
+        SecuredRange::new(start, length, kept, space.process()).map_err(|_| Error::UserRange)
+    })?;
     let listing = Listing {
         serial: Serial(0),
-        process: ProcessId(process.id()),
+        process: ProcessId(file.process().id()),
         length: ByteCount(length),
         device_address: DeviceAddress(0),
         kind: Choice(SECURED_RANGE),

@@ -1,13 +1,13 @@
 //! What a file knows of the status page, and which address lies in it or in a registration.
 
 use sanproxy_abi::{Error, PAGE_SIZE, wire::Handle};
-use wdm::user_mapping::UserMapping;
 
 use super::{File, Tables};
+use crate::address_space::View;
 
 /// A view of the status page, and where the device finds the page.
 pub(super) struct PageView {
-    pub(super) mapping: UserMapping,
+    pub(super) view: View,
     pub(super) device_address: u64,
 }
 
@@ -45,14 +45,13 @@ impl File {
 
     /// Maps the status page into the process that opened the file, once.
     pub(crate) fn map_page(&self) -> Result<PagePlace, Error> {
-        let (process, _inside) = self.owner()?;
+        let (space, _inside) = self.owner()?;
         if let Some(place) = self.tables.lock().page_place() {
             return Ok(place);
         }
         let (memory, device_address) = self.device.page().ok_or(Error::KindNotOffered)?;
-        let mapping = UserMapping::read_only(memory, process).map_err(|_| Error::MappingFailed)?;
         let mut view = PageView {
-            mapping,
+            view: View::read_only(memory, space)?,
             device_address,
         };
         loop {
@@ -84,7 +83,7 @@ impl File {
 impl Tables {
     pub(super) fn page_place(&self) -> Option<PagePlace> {
         self.page.as_ref().map(|view| PagePlace {
-            user_address: view.mapping.address(),
+            user_address: view.view.address(),
             device_address: view.device_address,
         })
     }
@@ -95,7 +94,7 @@ impl Tables {
             return Err(view);
         }
         let place = PagePlace {
-            user_address: view.mapping.address(),
+            user_address: view.view.address(),
             device_address: view.device_address,
         };
         // Without an adapter the device finds it nowhere.

@@ -11,10 +11,7 @@ use wdm::{
     status::Status,
 };
 
-use crate::{
-    device::Listed,
-    memory::{Registration, View},
-};
+use crate::{address_space::View, device::Listed, memory::Registration};
 
 use super::page::PageView;
 

@@ -6,7 +6,6 @@
 //! * [`source`]: one block: common buffer, reserve, or contiguous
 //! * [`placement`]: which part of a block lies as asked
 //! * [`UserBuffer`]: memory that is the caller's own
-//! * [`View`]: a mapping of a piece in the owner's process
 //! * [`Reserve`]: common buffers taken when the device was started
 
 mod host_memory;
@@ -16,7 +15,6 @@ mod registration;
 mod reserve;
 mod source;
 mod user_buffer;
-mod view;
 
 use sanproxy_abi::{CacheType, Error};
 
@@ -24,10 +22,9 @@ pub(crate) use self::{
     host_memory::allocate_host_memory,
     ladder::{Outcome, allocate},
     registration::{Piece, Registration},
-    reserve::Reserve,
+    reserve::{Reserve, ReservedPages},
     source::method,
     user_buffer::UserBuffer,
-    view::View,
 };
 
 /// Puts a value into a vector that has room for it. Growing it here could not fail cleanly.

@@ -14,11 +14,13 @@ use wdm::{
     dma::{Adapter, Direction, ListRoutine, ScatterGatherList},
     locked_pages::{self, LockError, LockedPages},
     pool::Shared,
-    process::Process,
 };
 
 use super::{push_within, source::Nature};
-use crate::device::{Debt, ExtraDebt, Hardware};
+use crate::{
+    address_space::AddressSpace,
+    device::{Debt, ExtraDebt, Hardware},
+};
 
 /// The longest chunk: an MDL counts its bytes in 32 bits, and this one's page numbers take 2 MiB.
 const LONGEST_CHUNK: u64 = 1 << 30;
@@ -52,7 +54,7 @@ impl UserBuffer {
     pub(crate) fn lock(
         hardware: &Hardware,
         request: &RegisterUserBufferRequest,
-        process: &Process,
+        space: &AddressSpace,
         debt: &Debt,
     ) -> Result<(Self, Nature), Error> {
         let adapter = hardware.adapter.as_ref().ok_or(Error::KindNotOffered)?;
@@ -61,7 +63,7 @@ impl UserBuffer {
             0 => None,
             rest => Some(debt.surcharge(rest)?),
         };
-        let chunks = lock_chunks(adapter, request, process)?;
+        let chunks = lock_chunks(adapter, request, space)?;
         let extents = extents(&chunks)?;
         let total: u64 = extents.iter().map(|extent| extent.length).sum();
         if total != range.length() {
@@ -101,7 +103,7 @@ impl UserBuffer {
 fn lock_chunks(
     adapter: &Shared<Adapter>,
     request: &RegisterUserBufferRequest,
-    process: &Process,
+    space: &AddressSpace,
 ) -> Result<Vec<ScatterGatherList>, Error> {
     let range = request.range;
     let longest = longest_chunk(adapter);
@@ -117,7 +119,7 @@ fn lock_chunks(
         let length = left.min(longest.saturating_sub(into));
         push_within(
             &mut chunks,
-            lock_chunk(adapter, request, process, start, length)?,
+            lock_chunk(adapter, request, space, start, length)?,
         )?;
         start = start.saturating_add(length);
         left = left.saturating_sub(length);
@@ -134,19 +136,21 @@ fn longest_chunk(adapter: &Adapter) -> u64 {
 fn lock_chunk(
     adapter: &Shared<Adapter>,
     request: &RegisterUserBufferRequest,
-    process: &Process,
+    space: &AddressSpace,
     start: u64,
     length: u64,
 ) -> Result<ScatterGatherList, Error> {
-    let length = usize::try_from(length).map_err(|_| Error::NoMemory)?;
+    let bytes = usize::try_from(length).map_err(|_| Error::NoMemory)?;
     let (access, direction) = match request.access {
         Access::Read => (locked_pages::Access::Read, Direction::ToDevice),
         Access::Write => (locked_pages::Access::Write, Direction::FromDevice),
         Access::ReadWrite => (locked_pages::Access::Both, Direction::FromDevice),
     };
-    let pages = LockedPages::new(start, length, access, process).map_err(|error| match error {
-        LockError::Range => Error::UserRange,
-        LockError::NoMemory => Error::NoMemory,
+    let pages = space.with_own(start, length, || {
+        LockedPages::new(start, bytes, access, space.process()).map_err(|error| match error {
+            LockError::Range => Error::UserRange,
+            LockError::NoMemory => Error::NoMemory,
+        })
     })?;
     // What the device does not reach, the adapter would copy: then the two sides would not share it.
     if !adapter.translates() && pages.highest_physical_address() > adapter.highest_address() {
