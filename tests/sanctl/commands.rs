@@ -103,6 +103,39 @@ fn register_of_what_makes_no_sense_says_what_would() {
 }
 
 #[test]
+fn refused_registration_names_what_was_asked_and_what_would_be_accepted() {
+    let computer = Computer::installed();
+    for (words, told) in [
+        ("0", "0 B were asked for; 1 byte to 1 GiB"),
+        ("2G", "2 GiB were asked for; 1 byte to 1 GiB"),
+        (
+            "4K --alignment 3",
+            "an alignment of 3 B was asked for; a power of two up to 1 GiB",
+        ),
+        (
+            "8K --boundary 4K",
+            "a boundary of 4 KiB was asked for; a power of two of at least 8 KiB",
+        ),
+        ("4K --node 7", "node 7 was asked for; the nodes are 0 to 1"),
+        ("8K --low --lowest 4G", "8 KiB were asked for between"),
+        (
+            "64K --host-memory --ranges 0",
+            "4 KiB to 64 KiB in at most 0 ranges",
+        ),
+    ] {
+        let words: Vec<_> = ["register"].into_iter().chain(words.split(' ')).collect();
+        let cure = computer.fails(&words, Exit::Failed).cure.expect("advice");
+        assert!(cure.starts_with(told), "{words:?}: {cure}");
+    }
+    computer.prints(&["quota", "MaximumCountPerFile=1", "--now"]);
+    let words = ["session", "-c", "register 64K", "-c", "register 4K"];
+    let cure = computer.fails(&words, Exit::Failed).cure.expect("advice");
+    let told = "4 KiB were asked for; this file has 64 KiB of 1 GiB and 1 of 1 registrations";
+    assert!(cure.starts_with(told), "{cure}");
+    computer.finish();
+}
+
+#[test]
 fn stats_count_failures_by_cause() {
     let computer = Computer::installed();
     computer.fails(&["register", "0"], Exit::Failed);

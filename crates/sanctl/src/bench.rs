@@ -186,9 +186,10 @@ pub(crate) fn bench<S: System>(
     other.connect(provider.connect(number)?.own)?;
     let page = provider.status_page()?;
     let cache = RegistrationCache::new(provider.user_buffers(), CACHE);
-    let pages = match system.locks_own_memory() {
-        true => Some(system.allocate(provider.channel(), OWN_MEMORY)?),
-        false => None,
+    let pages = if system.locks_own_memory() {
+        Some(system.allocate(provider.channel(), OWN_MEMORY)?)
+    } else {
+        None
     };
     let mut steps = steps(&provider, &memory);
     steps.extend(polling(&page, (&provider, &other)));

@@ -15,6 +15,7 @@
     reason = "the command line has such options"
 )]
 
+mod advice;
 pub mod amount;
 pub mod arguments;
 mod bench;

@@ -6,6 +6,7 @@ use sanproxy_provider::{
     CacheType, Channel, HostMemoryOptions, Kind, Provider, RegisterOptions, Registration,
 };
 
+use crate::advice;
 use crate::amount::parse_bytes;
 use crate::failure::{Failure, for_administrators};
 
@@ -166,8 +167,7 @@ impl Wish {
             other_node,
             ..
         } = self.placement;
-        let minimum = self.minimum.unwrap_or(self.size.min(PAGE_SIZE));
-        let mut options = HostMemoryOptions::new(self.size, minimum).cache(cache.into());
+        let mut options = HostMemoryOptions::new(self.size, self.least()).cache(cache.into());
         if let Some(ranges) = self.ranges {
             options = options.most_ranges(ranges);
         }
@@ -210,11 +210,21 @@ impl Wish {
             provider.register(&self.options())
         };
         made.map_err(|error| {
-            if self.dump {
+            let advice = advice::on_refusal(provider, self, &error);
+            let failure = if self.dump {
                 for_administrators(error, "putting memory into crash dumps")
             } else {
                 error.into()
+            };
+            match advice {
+                Some(advice) => failure.cure(advice),
+                None => failure,
             }
         })
+    }
+
+    /// How much of a host memory buffer will do.
+    pub(crate) fn least(&self) -> u64 {
+        self.minimum.unwrap_or(self.size.min(PAGE_SIZE))
     }
 }
