@@ -10,7 +10,7 @@ use sanproxy_abi::{
         UnsecureInput, UserRange,
     },
 };
-use sanproxy_provider::Access;
+use sanproxy_provider::{Access, RegisterOptions, UserBufferOptions};
 use sanproxy_tests::{
     stage::{Setting, Stage, accepted},
     wire::{ask, failures, good_register, register, release, statistics},
@@ -245,5 +245,25 @@ fn racing_threads_lose_no_secured_range() {
     });
     assert_eq!(process.secured(), []);
     drop(file);
+    assert_clean(stage);
+}
+
+#[test]
+fn what_the_driver_has_mapped_is_neither_secured_nor_registered_as_ones_own() {
+    let stage = started();
+    let (_, provider) = stage.provider().expect("a provider");
+    let mapped = provider.register(&RegisterOptions::common_buffer(8192).map());
+    let mapped = mapped.expect("memory");
+    let address = mapped.user_address().expect("mapped");
+    let page = provider.status_page().expect("mapped").user_address();
+    for start in [address, address + 4096, page] {
+        let status = Some(Error::UserRange.status());
+        let refused = provider.secure(start, 1, Access::Read).err();
+        assert_eq!(refused.and_then(|error| error.status()), status);
+        let options = UserBufferOptions::new(start, 1, Access::Read).allow_pieces();
+        let refused = provider.register_user_buffer(&options).err();
+        assert_eq!(refused.and_then(|error| error.status()), status);
+    }
+    drop((mapped, provider));
     assert_clean(stage);
 }
