@@ -2,6 +2,7 @@
 
 mod memory;
 mod report;
+mod sharing;
 mod story;
 mod timeline;
 

@@ -14,7 +14,7 @@ use sanproxy_tests::{
 use super::{
     memory::{self, HostRegistration, WISHES},
     report::{Report, Row, Step, bytes},
-    timeline,
+    sharing, timeline,
 };
 
 /// Runs the story with the image at `image`; with `live`, prints each step as it ends;
@@ -97,6 +97,17 @@ fn run(teller: &mut Teller, image: &Path) -> Result<()> {
         "Addresses that are not registered fault in the IOMMU",
         |seen| faults(&nic, &registered, seen),
     )?;
+    teller.step(
+        "Register memory of the program's own, use it from the cache, free it",
+        |seen| sharing::own_memory(&stage, &process, &provider, seen),
+    )?;
+    teller.step(
+        "A second program: a message, and a write by descriptor",
+        |seen| sharing::peer(&stage, &process, &provider, seen),
+    )?;
+    teller.step("Look at the whole device", |seen| {
+        sharing::device(&stage, &provider, seen)
+    })?;
     let released = registered.len() / 2;
     teller.step("Release some of it", |seen| {
         release(&nic, registered, released, seen)
