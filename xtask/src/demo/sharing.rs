@@ -169,7 +169,7 @@ pub(crate) fn device(
     ));
     let listed = provider.enumerate()?;
     ensure!(
-        listed.len() as u64 == counted.live_registrations,
+        u64::try_from(listed.len())? == counted.live_registrations,
         "the list has {} registrations",
         listed.len()
     );
