@@ -203,7 +203,7 @@ static void registrations(HANDLE device)
 static void own_memory(HANDLE device)
 {
     void *start = VirtualAlloc(NULL, 16384, MEM_COMMIT | MEM_RESERVE, PAGE_READWRITE);
-    uint64_t secured = 0;
+    uint64_t secured = 0, buffer = 0;
 
     {
         /* example: IOCTL_SANPROXY_REGISTER_USER_BUFFER */
@@ -217,6 +217,19 @@ static void own_memory(HANDLE device)
         wish.highest = UINT64_MAX;
         if (ask(device, IOCTL_SANPROXY_REGISTER_USER_BUFFER, &wish, sizeof wish, &memory, sizeof memory))
             printf("%u pieces, the first at 0x%llx\n", memory.pieces, (unsigned long long)memory.device_address);
+        /* end */
+        buffer = memory.handle;
+    }
+    {
+        /* example: IOCTL_SANPROXY_SYNCHRONIZE */
+        SANPROXY_SYNCHRONIZE_INPUT order = { .header = SANPROXY_HEADER_OF(SANPROXY_SYNCHRONIZE_INPUT) };
+        SANPROXY_HEADER done;
+
+        order.handle = buffer;
+        order.offset = 0;
+        order.length = 512;
+        order.side = SANPROXY_FOR_PROCESSOR; /* What the device wrote. */
+        ask(device, IOCTL_SANPROXY_SYNCHRONIZE, &order, sizeof order, &done, sizeof done);
         /* end */
     }
     {

@@ -104,6 +104,8 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
  * offered if the system does not ask the driver what to add to them.
  */
 #define SANPROXY_REGISTER_DUMP 16u
+/* User buffers: if the device cannot be given the pages as asked, a copy will do. */
+#define SANPROXY_REGISTER_COPY 32u
 
 /* ---- CacheType ---- */
 
@@ -166,6 +168,15 @@ DEFINE_GUID(GUID_DEVINTERFACE_SANPROXY, 0xE13F37E5, 0xB50B, 0x4C9C,
 #define SANPROXY_ACCESS_WRITE 2u
 /* Both. */
 #define SANPROXY_ACCESS_READ_WRITE 3u
+
+/* ---- Side ---- */
+
+/* For whom a registration is synchronised. */
+
+/* The device is to see what the process has written. */
+#define SANPROXY_FOR_DEVICE 1u
+/* The process is to see what the device has written. */
+#define SANPROXY_FOR_PROCESSOR 2u
 
 /* ---- EventKind ---- */
 
@@ -554,7 +565,7 @@ SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_offset, offsetof(SANPROXY_LOOKU
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_user_address, offsetof(SANPROXY_LOOKUP_OUTPUT, user_address) == 24);
 
 /* Copies between two of the caller's own registrations, which may be one, as memmove does.
- * User buffers are not copied: the process does that itself.
+ * Of a user buffer it reads and writes what the device sees, and only as the device may.
  */
 typedef struct SANPROXY_MOVE_INPUT {
     /* Size and version of this struct. */
@@ -636,7 +647,14 @@ SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_header, offsetof(SANPROXY_UNSE
 SANPROXY_ASSERT(offset_of_SANPROXY_UNSECURE_INPUT_handle, offsetof(SANPROXY_UNSECURE_INPUT, handle) == 8);
 
 /* Makes the caller's own memory reachable for the device, page by page where it lies. It is
- * locked until it is released, and is never copied: what either side writes, the other sees.
+ * locked until it is released, and what either side writes, the other sees.
+ *
+ * Only with SANPROXY_REGISTER_COPY, and if the device cannot be given the pages themselves at
+ * addresses that lie as asked, it is given a copy, all of which is memory of the driver; then
+ * the method in the reply is one of a common buffer. The device sees what the memory held
+ * when it was registered, or last synchronised for the device. What the device wrote, and for
+ * the rest what was copied, is in the memory when it is synchronised for the process, and
+ * when the registration ends, if the device may write.
  */
 typedef struct SANPROXY_REGISTER_USER_BUFFER_INPUT {
     /* Size and version of this struct. */
@@ -647,8 +665,8 @@ typedef struct SANPROXY_REGISTER_USER_BUFFER_INPUT {
      * the same.
      */
     uint32_t access;
-    /* SANPROXY_REGISTER_LOW_MEMORY, and SANPROXY_REGISTER_ALLOW_PIECES unless the device
-     * must find it in one piece.
+    /* SANPROXY_REGISTER_LOW_MEMORY; SANPROXY_REGISTER_ALLOW_PIECES unless the device must
+     * find it in one piece; SANPROXY_REGISTER_COPY if a copy will do.
      */
     uint32_t flags;
     /* The lowest device address allowed; 0 for no bound. */
@@ -670,6 +688,36 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_lowest, offsetof(S
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_highest, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, highest) == 40);
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved) == 48);
 SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_USER_BUFFER_INPUT_reserved_end, offsetof(SANPROXY_REGISTER_USER_BUFFER_INPUT, reserved_end) == 52);
+
+/* Brings bytes of a registration up to date. Memory that is no user buffer never needs it, and
+ * a user buffer that is no copy does not on a PC, whose devices see what the processor sees:
+ * the request does no harm there. It is refused where the adapter offers no way to do it. Bytes
+ * around those named may be synchronised too, unless the registration is a copy.
+ */
+typedef struct SANPROXY_SYNCHRONIZE_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The registration. */
+    uint64_t handle;
+    /* Where in it. */
+    uint64_t offset;
+    /* How many bytes; not zero. */
+    uint64_t length;
+    /* For whom (SANPROXY_FOR_...): for the device if it may read the memory, for the process
+     * if the device may write it.
+     */
+    uint32_t side;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_SYNCHRONIZE_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_SYNCHRONIZE_INPUT, sizeof(SANPROXY_SYNCHRONIZE_INPUT) == 40);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_header, offsetof(SANPROXY_SYNCHRONIZE_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_handle, offsetof(SANPROXY_SYNCHRONIZE_INPUT, handle) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_offset, offsetof(SANPROXY_SYNCHRONIZE_INPUT, offset) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_length, offsetof(SANPROXY_SYNCHRONIZE_INPUT, length) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_side, offsetof(SANPROXY_SYNCHRONIZE_INPUT, side) == 32);
+SANPROXY_ASSERT(offset_of_SANPROXY_SYNCHRONIZE_INPUT_reserved, offsetof(SANPROXY_SYNCHRONIZE_INPUT, reserved) == 36);
 
 /* What has happened since the last such reply. */
 typedef struct SANPROXY_EVENTS_OUTPUT {
@@ -1059,6 +1107,12 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_reserved_end, offs
  */
 #define IOCTL_SANPROXY_REGISTER_HOST_MEMORY 0x8A5AE048u
 
+/* Brings a registration up to date, for the device or for the process.
+ * Input: SANPROXY_SYNCHRONIZE_INPUT.
+ * Output: SANPROXY_HEADER.
+ */
+#define IOCTL_SANPROXY_SYNCHRONIZE 0x8A5AE04Cu
+
 #if defined(CTL_CODE) && defined(METHOD_BUFFERED)
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
@@ -1098,6 +1152,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_USER_BUFFER, IOCTL_SANPROXY_REGI
     (uint32_t)CTL_CODE(0x8A5Au, 0x811, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGISTER_HOST_MEMORY ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x812, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SYNCHRONIZE, IOCTL_SANPROXY_SYNCHRONIZE ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x813, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
 
 /* ---- How the driver answers ---- */
@@ -1136,6 +1192,7 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGI
  *     - The message, or the room for one, is empty or longer than 64 KiB.
  *     - A quota is beyond what its parameter can be; the parameters are listed in the header.
  *     - The minimum is more than the preferred total, or the most ranges is not 1 to 4096.
+ *     - The side to synchronise for is unknown; 1 is the device, 2 is the process.
  * STATUS_INVALID_DEVICE_REQUEST (0xC0000010)
  *     The driver does not know the control code.
  *     - The control code is unknown; the known ones are listed in the header.
@@ -1169,6 +1226,7 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGI
  * STATUS_NOT_SUPPORTED (0xC00000BB)
  *     The device does not offer this kind of memory.
  *     - The kind of memory is not offered by this device; its capabilities say which are.
+ *     - The adapter offers no way to synchronise memory that is not copied.
  * STATUS_CANCELLED (0xC0000120)
  *     The request was cancelled: by the program, by the end of its thread, or by the last close.
  * STATUS_FILE_CLOSED (0xC0000128)
@@ -1276,6 +1334,10 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGI
 #define SANPROXY_FAILURE_REGISTRY_FAILED 38u
 /* The minimum is more than the preferred total, or the most ranges is not 1 to 4096. */
 #define SANPROXY_FAILURE_HOST_MEMORY_LIMITS 39u
+/* The side to synchronise for is unknown; 1 is the device, 2 is the process. */
+#define SANPROXY_FAILURE_UNKNOWN_SIDE 40u
+/* The adapter offers no way to synchronise memory that is not copied. */
+#define SANPROXY_FAILURE_NOT_SYNCHRONIZABLE 41u
 
 /* ---- What an administrator can set ---- */
 

@@ -7,7 +7,7 @@ use std::{thread, time::Duration};
 use sanproxy_abi::EventKind;
 use sanproxy_provider::{
     Access, CacheLimits, Descriptor, Error, Exposures, HostMemoryOptions, Kind, Provider, Quotas,
-    RegisterOptions, RegistrationCache, UserBufferOptions,
+    RegisterOptions, RegistrationCache, Side, UserBufferOptions,
 };
 use sanproxy_tests::{
     channel::HostChannel,
@@ -261,6 +261,23 @@ fn own_memory_is_registered_where_it_lies() -> Outcome {
     }
     // end
     assert_eq!(memory.length(), length);
+    drop((memory, provider));
+    finish(stage)
+}
+
+#[test]
+fn user_buffer_is_synchronised() -> Outcome {
+    let stage = started()?;
+    let (_, provider) = stage.provider()?;
+    let (start, length) = own_memory(&provider);
+    // example: IOCTL_SANPROXY_SYNCHRONIZE
+    let wish = UserBufferOptions::new(start, length, Access::ReadWrite).allow_pieces();
+    let memory = provider.register_user_buffer(&wish.allow_copy())?;
+    println!("a copy: {}", memory.is_copy());
+    memory.synchronize(Side::Device, 0, 512)?; // the device sees what was written
+    memory.synchronize(Side::Processor, 0, 512)?; // and the process what the device wrote
+    // end
+    assert!(!memory.is_copy());
     drop((memory, provider));
     finish(stage)
 }

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use nt_host::{Device, Faults, Host, HostError, Process, Report};
+use nt_host::{Device, DmaConfig, Faults, Host, HostError, Process, Report};
 use sanproxy_provider::{
-    Access, HostMemoryOptions, Provider, Quotas, RegisterOptions, Registration, Status,
+    Access, HostMemoryOptions, Provider, Quotas, RegisterOptions, Registration, Side, Status,
+    UserBufferOptions,
 };
 use sanproxy_tests::{
     channel::HostChannel,
@@ -16,7 +17,15 @@ use sanproxy_tests::{
 
 /// Adds and starts a device, registers each kind mapped and not, moves bytes, releases, removes, unloads.
 fn scenario(prepare: impl FnOnce(&Faults)) -> (Result<(), StageError>, Report) {
-    let host = Setting::default().host().expect("a host");
+    scenario_of(Setting::default(), prepare)
+}
+
+/// The same on another machine.
+fn scenario_of(
+    setting: Setting,
+    prepare: impl FnOnce(&Faults),
+) -> (Result<(), StageError>, Report) {
+    let host = setting.host().expect("a host");
     prepare(host.faults());
     let outcome = run(&host);
     host.faults().clear();
@@ -62,12 +71,13 @@ fn use_device(host: &Arc<Host>, device: &Device) -> Result<(), StageError> {
         all.into_iter().try_for_each(Registration::release)
     });
     let secured = secure(&process, &provider);
+    let own = use_own_memory(&process, &provider);
     let talked = talk(&process, &provider);
     let more = use_the_rest(&provider);
     drop(provider);
     process.exit()?;
     moved?;
-    secured.and(talked)?;
+    secured.and(own).and(talked)?;
     more.map_err(StageError::from)
 }
 
@@ -79,6 +89,19 @@ fn secure(process: &Process, provider: &Provider<HostChannel>) -> Result<(), Sta
     reading.unsecure()?;
     drop(writing);
     Ok(())
+}
+
+/// Registers memory of the process, moves bytes into it, synchronises it, releases it.
+fn use_own_memory(process: &Process, provider: &Provider<HostChannel>) -> Result<(), StageError> {
+    let memory = process.allocate(65536).map_err(HostError::Status)?;
+    let wish = UserBufferOptions::new(memory + 9, 50_000, Access::ReadWrite);
+    let buffer = provider.register_user_buffer(&wish.allow_pieces().allow_copy())?;
+    let other = provider.register(&RegisterOptions::common_buffer(4096))?;
+    provider.copy((&other, 0), (&buffer, 100), 4096)?;
+    buffer.synchronize(Side::Device, 0, 50_000)?;
+    buffer.synchronize(Side::Processor, 0, 50_000)?;
+    buffer.release()?;
+    Ok(other.release()?)
 }
 
 /// Connects with another file, sends both ways, and hears of it.
@@ -190,5 +213,24 @@ fn random_failures_are_survived() {
     for seed in 0..100 {
         let (outcome, report) = scenario(|faults| faults.random(seed, 100));
         assert_survived(&format!("seed {seed}"), &outcome, &report);
+    }
+}
+
+/// A device that does not reach the memory of processes, so that it gets copies.
+fn out_of_reach() -> Setting {
+    Setting::default().dma(DmaConfig {
+        remapping: false,
+        ..DmaConfig::default()
+    })
+}
+
+#[test]
+fn each_single_failure_where_the_device_gets_copies_is_survived() {
+    let host = out_of_reach().host().expect("a host");
+    run(&host).expect("the scenario succeeds");
+    let calls = host.faults().seen();
+    for number in 1..=calls {
+        let (outcome, report) = scenario_of(out_of_reach(), |faults| faults.fail_nth(number));
+        assert_survived(&format!("call {number} failed"), &outcome, &report);
     }
 }

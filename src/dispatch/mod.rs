@@ -6,7 +6,7 @@
 //! | [`administration`] | all registrations of the device, its quotas |
 //! | [`register`] | register, release |
 //! | [`pieces`] | the pieces of a registration, and whose an address is |
-//! | [`transfer`] | moving bytes |
+//! | [`transfer`] | moving bytes, and bringing them up to date |
 //! | [`secure`] | securing memory of the caller's own |
 //! | [`messages`] | events; connecting, sending and receiving, also by read and write requests |
 
@@ -106,6 +106,9 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
             reply(file, control, || administration::set_quota(file, &quotas))
         }
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
+        Request::Synchronize(request) => {
+            reply(file, control, || transfer::synchronize(file, &request))
+        }
         Request::Secure(request) => reply(file, control, || {
             timed(file, || secure::secure(file, &request))
         }),

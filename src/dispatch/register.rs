@@ -142,7 +142,11 @@ pub(super) fn register_user_buffer(
     let registration = Shared::new(registration).map_err(|_| Error::NoMemory)?;
     let mut reply = describe(&registration, None, 0);
     let attached = attach(file, &registration)?;
-    reply.handle = file.insert(registration, None, attached)?;
+    reply.handle = file.insert(registration.clone(), None, attached)?;
+    // If it is released already, nobody has been told where it is.
+    if let Some(buffer) = &registration.user_buffer {
+        buffer.use_it();
+    }
     file.device().count_made();
     Ok(reply)
 }

@@ -6,8 +6,10 @@
 //! * [`source`]: one block: common buffer, reserve, or contiguous
 //! * [`placement`]: which part of a block lies as asked
 //! * [`UserBuffer`]: memory that is the caller's own
+//! * [`copied`]: a copy of such memory, where the device does not reach it
 //! * [`Reserve`]: common buffers taken when the device was started
 
+mod copied;
 mod host_memory;
 mod ladder;
 mod placement;

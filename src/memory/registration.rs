@@ -2,10 +2,10 @@
 
 use alloc::vec::Vec;
 
-use sanproxy_abi::{AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
-use wdm::{memory::Memory, pool::Shared};
+use sanproxy_abi::{Access, AddressKind, CacheType, Error, Kind, Method, RegisterFlags};
+use wdm::{memory::Memory, pool::Shared, window::Window};
 
-use super::{UserBuffer, reserve::ReservedPages};
+use super::{UserBuffer, reserve::ReservedPages, user_buffer::InChunk};
 use crate::device::{Debt, ExtraDebt};
 
 /// One piece of a registration: contiguous for the device, and zeroed when made.
@@ -64,6 +64,13 @@ impl Piece {
         }
     }
 
+    /// The piece in which `offset` lies, and where in it.
+    pub(super) fn find(pieces: &[Self], offset: u64) -> Option<(&Self, u64)> {
+        let after = pieces.partition_point(|piece| piece.offset <= offset);
+        let piece = pieces.get(after.checked_sub(1)?)?;
+        Some((piece, offset.checked_sub(piece.offset)?))
+    }
+
     /// How many bytes.
     pub(crate) fn length(&self) -> u64 {
         u64::try_from(self.memory.length()).unwrap_or(0)
@@ -100,7 +107,7 @@ pub(crate) struct Span {
 
 /// A stretch of a registration that lies in one piece.
 struct Stretch<'a> {
-    memory: &'a Memory,
+    window: Window<'a>,
     offset: u64,
     length: u64,
 }
@@ -160,13 +167,34 @@ impl Registration {
         Some((index, offset))
     }
 
-    /// From `offset` on, what lies in one piece.
+    /// Whether the device may do that with all of it, and whether the kernel can reach a range of it.
+    pub(crate) fn open(&self, access: Access, offset: u64, length: u64) -> Result<(), Error> {
+        match &self.user_buffer {
+            Some(buffer) => {
+                buffer.allows(access)?;
+                buffer.open(offset, length)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// From `offset` on, what lies in one piece, as the device sees it.
     fn from(&self, offset: u64) -> Option<Stretch<'_>> {
-        let (index, offset) = self.piece_at(offset)?;
-        let piece = self.pieces.get(index)?;
+        let own = self.user_buffer.as_ref();
+        if let Some(chunk) = own.and_then(|buffer| buffer.in_chunk(offset)) {
+            let InChunk { window, offset } = chunk.ok()?;
+            let length = u64::try_from(window.length()).ok()?.checked_sub(offset)?;
+            return Some(Stretch {
+                window,
+                offset,
+                length,
+            });
+        }
+        let copied = own.and_then(UserBuffer::copied_pieces);
+        let (piece, offset) = Piece::find(copied.unwrap_or(&self.pieces), offset)?;
         let length = piece.length().checked_sub(offset)?;
         Some(Stretch {
-            memory: &piece.memory,
+            window: piece.memory.window(),
             offset,
             length,
         })
@@ -177,7 +205,7 @@ impl Registration {
         let last = self.from(end.checked_sub(1)?)?;
         let length = last.offset.checked_add(1)?;
         Some(Stretch {
-            memory: last.memory,
+            window: last.window,
             offset: 0,
             length,
         })
@@ -238,6 +266,6 @@ fn copy(
     let to = usize::try_from(target.offset.checked_add(skip)?).ok()?;
     let from = usize::try_from(origin.offset.checked_add(origin_skip)?).ok()?;
     target
-        .memory
-        .copy_from(to, origin.memory, from, usize::try_from(length).ok()?)
+        .window
+        .copy_from(to, origin.window, from, usize::try_from(length).ok()?)
 }

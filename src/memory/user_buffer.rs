@@ -1,22 +1,23 @@
 //! The caller's own memory, locked and made reachable for the device.
 //!
 //! A long range is locked in chunks that the adapter can list, and the parts of it that follow each
-//! other for the device are told as one. The memory is never copied: where the adapter would copy
-//! what the device does not reach, the range is refused.
+//! other for the device are told as one. Where the adapter would copy what the device does not reach,
+//! the range is refused, or the driver copies it if the caller allows that.
 
 use alloc::vec::Vec;
 
 use sanproxy_abi::{
     Access, AddressKind, CacheType, Error, Method, PAGE_SIZE, RegisterFlags,
-    RegisterUserBufferRequest,
+    RegisterUserBufferRequest, Side,
 };
 use wdm::{
-    dma::{Adapter, Direction, ListRoutine, ScatterGatherList},
+    dma::{self, Adapter, Direction, ListRoutine, ScatterGatherList},
     locked_pages::{self, LockError, LockedPages},
     pool::Shared,
+    window::Window,
 };
 
-use super::{push_within, source::Nature};
+use super::{Piece, copied::Copied, push_within, source::Nature};
 use crate::{
     address_space::AddressSpace,
     device::{Debt, ExtraDebt, Hardware},
@@ -39,9 +40,9 @@ pub(crate) struct Extent {
 /// Locked memory of a process. The device loses it before it is unlocked.
 pub(crate) struct UserBuffer {
     start: u64,
+    access: Access,
     extents: Vec<Extent>,
-    #[expect(dead_code, reason = "kept reachable and locked")]
-    chunks: Vec<ScatterGatherList>,
+    way: Way,
     #[expect(
         dead_code,
         reason = "the rest of the first and last page counts until it is unlocked"
@@ -49,9 +50,59 @@ pub(crate) struct UserBuffer {
     padding: Option<ExtraDebt>,
 }
 
+/// How the device gets at the memory.
+enum Way {
+    /// It has the pages themselves.
+    Pages(Vec<ScatterGatherList>),
+    /// It has a copy.
+    Copy(Copied),
+}
+
+/// Some bytes of a user buffer that lie in one chunk of its pages.
+pub(super) struct InChunk<'a> {
+    pub(super) window: Window<'a>,
+    /// Where in it.
+    pub(super) offset: u64,
+}
+
 impl UserBuffer {
-    /// Locks memory of the current process, which has to be `process`, and makes it reachable.
+    /// Locks memory of the current process, whose address space it has to be, and makes it reachable: as it
+    /// lies, or by a copy if it cannot be and the caller allows that.
     pub(crate) fn lock(
+        hardware: &Hardware,
+        request: &RegisterUserBufferRequest,
+        space: &AddressSpace,
+        debt: &Debt,
+    ) -> Result<(Self, Nature), Error> {
+        match Self::lock_pages(hardware, request, space, debt) {
+            Err(Error::OutOfReach) if request.flags.contains(RegisterFlags::COPY) => {
+                Self::copy(hardware, request, space, debt)
+            }
+            result => result,
+        }
+    }
+
+    #[inline(never)]
+    fn copy(
+        hardware: &Hardware,
+        request: &RegisterUserBufferRequest,
+        space: &AddressSpace,
+        debt: &Debt,
+    ) -> Result<(Self, Nature), Error> {
+        let padding = padding(request, debt)?;
+        let (copied, nature) = Copied::new(hardware, request, space, debt)?;
+        let buffer = Self {
+            start: request.range.start(),
+            access: request.access,
+            extents: copied.extents()?,
+            way: Way::Copy(copied),
+            padding,
+        };
+        Ok((buffer, nature))
+    }
+
+    #[inline(never)]
+    fn lock_pages(
         hardware: &Hardware,
         request: &RegisterUserBufferRequest,
         space: &AddressSpace,
@@ -59,11 +110,8 @@ impl UserBuffer {
     ) -> Result<(Self, Nature), Error> {
         let adapter = hardware.adapter.as_ref().ok_or(Error::KindNotOffered)?;
         let range = request.range;
-        let padding = match range.page_bytes().saturating_sub(range.length()) {
-            0 => None,
-            rest => Some(debt.surcharge(rest)?),
-        };
-        let chunks = lock_chunks(adapter, request, space)?;
+        let padding = padding(request, debt)?;
+        let chunks = list_chunks(adapter, request, space)?;
         let extents = extents(&chunks)?;
         let total: u64 = extents.iter().map(|extent| extent.length).sum();
         if total != range.length() {
@@ -81,8 +129,9 @@ impl UserBuffer {
         };
         let buffer = Self {
             start: range.start(),
+            access: request.access,
             extents,
-            chunks,
+            way: Way::Pages(chunks),
             padding,
         };
         Ok((buffer, nature))
@@ -93,14 +142,114 @@ impl UserBuffer {
         &self.extents
     }
 
+    /// The device is told of it: what it writes from now on is for the process.
+    pub(crate) fn use_it(&self) {
+        match &self.way {
+            Way::Pages(_) => {}
+            Way::Copy(copied) => copied.use_it(),
+        }
+    }
+
+    /// Whether the device may do that.
+    pub(crate) const fn allows(&self, access: Access) -> Result<(), Error> {
+        if self.access.grants(access) {
+            Ok(())
+        } else {
+            Err(Error::Access)
+        }
+    }
+
+    /// The copy, if there is one.
+    pub(super) fn copied_pieces(&self) -> Option<&[Piece]> {
+        match &self.way {
+            Way::Pages(_) => None,
+            Way::Copy(copied) => Some(copied.pieces()),
+        }
+    }
+
+    /// From `offset` on, what lies in one chunk of the pages; `None` if it is a copy.
+    pub(super) fn in_chunk(&self, offset: u64) -> Option<Result<InChunk<'_>, Error>> {
+        let (list, before) = self.chunks_from(offset)?.next()?;
+        let window = list.pages().window().map_err(|_| Error::NoMemory);
+        let offset = offset.checked_sub(before)?;
+        Some(window.map(|window| InChunk { window, offset }))
+    }
+
+    /// The chunk in which `offset` lies and those after it, each with where it begins.
+    fn chunks_from(&self, offset: u64) -> Option<impl Iterator<Item = (&ScatterGatherList, u64)>> {
+        let Way::Pages(chunks) = &self.way else {
+            return None;
+        };
+        let mut end = 0_u64;
+        let chunks = chunks.iter().map(move |list| {
+            let before = end;
+            let length = u64::try_from(list.pages().length()).unwrap_or(0);
+            end = end.saturating_add(length);
+            (list, before, end)
+        });
+        Some(
+            chunks
+                .skip_while(move |(_, _, end)| *end <= offset)
+                .map(|(list, before, _)| (list, before)),
+        )
+    }
+
+    /// Makes sure that the kernel can reach a range, which has been checked.
+    pub(crate) fn open(&self, offset: u64, length: u64) -> Result<(), Error> {
+        let end = offset.saturating_add(length);
+        let Some(chunks) = self.chunks_from(offset) else {
+            return Ok(());
+        };
+        for (list, _) in chunks.take_while(|(_, before)| *before < end) {
+            list.pages().window().map_err(|_| Error::NoMemory)?;
+        }
+        Ok(())
+    }
+
+    /// Brings a range, which has been checked, up to date for one side.
+    pub(crate) fn synchronize(&self, side: Side, offset: u64, length: u64) -> Result<(), Error> {
+        let (access, direction) = match side {
+            Side::Device => (Access::Read, Direction::ToDevice),
+            Side::Processor => (Access::Write, Direction::FromDevice),
+        };
+        self.allows(access)?;
+        if let Way::Copy(copied) = &self.way {
+            return copied.bring(side, offset, length).ok_or(Error::NoMemory);
+        }
+        let end = offset.saturating_add(length);
+        let Some(chunks) = self.chunks_from(offset) else {
+            return Ok(());
+        };
+        for (list, _) in chunks.take_while(|(_, before)| *before < end) {
+            list.synchronise(direction).map_err(|error| match error {
+                dma::Error::NotOffered | dma::Error::WrongAdapter => Error::NotSynchronizable,
+                dma::Error::BadRange
+                | dma::Error::NoMemory
+                | dma::Error::NoRegisters
+                | dma::Error::Busy
+                | dma::Error::Refused(_) => Error::NoMemory,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Where the process finds an offset.
     pub(crate) const fn user_address(&self, offset: u64) -> u64 {
         self.start.saturating_add(offset)
     }
 }
 
+/// Charges what the first and last page have beyond the range.
+fn padding(request: &RegisterUserBufferRequest, debt: &Debt) -> Result<Option<ExtraDebt>, Error> {
+    let range = request.range;
+    Ok(match range.page_bytes().saturating_sub(range.length()) {
+        0 => None,
+        rest => Some(debt.surcharge(rest)?),
+    })
+}
+
 /// Locks the range in chunks, each with its list; if one fails, all are unlocked.
-fn lock_chunks(
+fn list_chunks(
     adapter: &Shared<Adapter>,
     request: &RegisterUserBufferRequest,
     space: &AddressSpace,
@@ -119,7 +268,7 @@ fn lock_chunks(
         let length = left.min(longest.saturating_sub(into));
         push_within(
             &mut chunks,
-            lock_chunk(adapter, request, space, start, length)?,
+            list_chunk(adapter, request, space, start, length)?,
         )?;
         start = start.saturating_add(length);
         left = left.saturating_sub(length);
@@ -133,25 +282,40 @@ fn longest_chunk(adapter: &Adapter) -> u64 {
     pages.saturating_mul(PAGE_SIZE).min(LONGEST_CHUNK)
 }
 
-fn lock_chunk(
+/// Locks a part of the range.
+pub(super) fn lock_chunk(
+    request: &RegisterUserBufferRequest,
+    space: &AddressSpace,
+    start: u64,
+    length: u64,
+) -> Result<LockedPages, Error> {
+    let bytes = usize::try_from(length).map_err(|_| Error::NoMemory)?;
+    let access = match request.access {
+        Access::Read => locked_pages::Access::Read,
+        Access::Write => locked_pages::Access::Write,
+        Access::ReadWrite => locked_pages::Access::Both,
+    };
+    space.with_own(start, length, || {
+        LockedPages::new(start, bytes, access, space.process()).map_err(|error| match error {
+            LockError::Range => Error::UserRange,
+            LockError::NoMemory => Error::NoMemory,
+        })
+    })
+}
+
+/// Locks a part of the range, and lists it for the device.
+fn list_chunk(
     adapter: &Shared<Adapter>,
     request: &RegisterUserBufferRequest,
     space: &AddressSpace,
     start: u64,
     length: u64,
 ) -> Result<ScatterGatherList, Error> {
-    let bytes = usize::try_from(length).map_err(|_| Error::NoMemory)?;
-    let (access, direction) = match request.access {
-        Access::Read => (locked_pages::Access::Read, Direction::ToDevice),
-        Access::Write => (locked_pages::Access::Write, Direction::FromDevice),
-        Access::ReadWrite => (locked_pages::Access::Both, Direction::FromDevice),
+    let pages = lock_chunk(request, space, start, length)?;
+    let direction = match request.access {
+        Access::Read => Direction::ToDevice,
+        Access::Write | Access::ReadWrite => Direction::FromDevice,
     };
-    let pages = space.with_own(start, length, || {
-        LockedPages::new(start, bytes, access, space.process()).map_err(|error| match error {
-            LockError::Range => Error::UserRange,
-            LockError::NoMemory => Error::NoMemory,
-        })
-    })?;
     // What the device does not reach, the adapter would copy: then the two sides would not share it.
     if !adapter.translates() && pages.highest_physical_address() > adapter.highest_address() {
         return Err(Error::OutOfReach);

@@ -150,8 +150,10 @@ impl RegisterFlags {
     /// Put the memory into crash dumps. For administrators. Refused like a kind that is not offered if
     /// the system does not ask the driver what to add to them.
     pub const DUMP: Self = Self(16);
+    /// If the device cannot be given the caller's own pages as asked, a copy of them will do.
+    pub const COPY: Self = Self(32);
     /// All flags that are defined.
-    pub const ALL: Self = Self(31);
+    pub const ALL: Self = Self(63);
 
     /// The flags as a table.
     pub const ENUMERATION: Enumeration = Enumeration {
@@ -185,6 +187,13 @@ impl RegisterFlags {
                     " offered if the system does not ask the driver what to add to them.",
                 ],
             },
+            Constant {
+                c_name: "SANPROXY_REGISTER_COPY",
+                value: Self::COPY.0,
+                documentation: &[
+                    " User buffers: if the device cannot be given the pages as asked, a copy will do.",
+                ],
+            },
         ],
         documentation: &[" Flags of a register request, or-ed together. Undefined bits are zero."],
     };
@@ -205,6 +214,15 @@ impl RegisterFlags {
     #[must_use]
     pub const fn bits(self) -> u32 {
         self.0
+    }
+
+    /// The flags with this number, if each bit is defined for memory that the driver provides.
+    #[must_use]
+    pub const fn of_own_memory(bits: u32) -> Option<Self> {
+        match Self::from_bits(bits) {
+            Some(flags) if !flags.contains(Self::COPY) => Some(flags),
+            Some(_) | None => None,
+        }
     }
 
     /// The flags with this number, if each bit is defined.
@@ -239,6 +257,16 @@ impl Access {
     }
 }
 
+choice! {
+    /// For whom a registration is synchronised.
+    pub enum Side {
+        /// The device is to see what the process has written.
+        Device = 1 as "SANPROXY_FOR_DEVICE",
+        /// The process is to see what the device has written.
+        Processor = 2 as "SANPROXY_FOR_PROCESSOR",
+    }
+}
+
 /// All groups of numbers, for the C header.
 pub const ENUMERATIONS: &[Enumeration] = &[
     Kind::ENUMERATION,
@@ -247,6 +275,7 @@ pub const ENUMERATIONS: &[Enumeration] = &[
     Method::ENUMERATION,
     AddressKind::ENUMERATION,
     Access::ENUMERATION,
+    Side::ENUMERATION,
     crate::EventKind::ENUMERATION,
     crate::ConnectionState::ENUMERATION,
     crate::ExchangeFlag::ENUMERATION,
@@ -276,7 +305,7 @@ mod tests {
             .iter()
             .fold(0, |all, c| all | c.value);
         assert_eq!(union, RegisterFlags::ALL.bits());
-        assert_eq!(RegisterFlags::ENUMERATION.constants.len(), 5);
+        assert_eq!(RegisterFlags::ENUMERATION.constants.len(), 6);
     }
 
     #[test]

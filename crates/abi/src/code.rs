@@ -90,6 +90,8 @@ choice! {
         RegisterUserBuffer = 0x8A5A_E044 as "IOCTL_SANPROXY_REGISTER_USER_BUFFER",
         /// Registers several ranges up to a total: a host memory buffer.
         RegisterHostMemory = 0x8A5A_E048 as "IOCTL_SANPROXY_REGISTER_HOST_MEMORY",
+        /// Brings a registration up to date, for the device or for the process.
+        Synchronize = 0x8A5A_E04C as "IOCTL_SANPROXY_SYNCHRONIZE",
     }
 }
 
@@ -234,6 +236,12 @@ pub const CODES: &[Code] = &[
         0x812,
         wire::RegisterHostMemoryInput::LAYOUT,
         wire::RegisterOutput::LAYOUT,
+    ),
+    buffered(
+        ControlCode::Synchronize,
+        0x813,
+        wire::SynchronizeInput::LAYOUT,
+        wire::Header::LAYOUT,
     ),
 ];
 

@@ -116,6 +116,10 @@ errors! {
     RegistryFailed = 38 as "SANPROXY_FAILURE_REGISTRY_FAILED";
     /// The minimum is more than the preferred total, or the most ranges is not 1 to 4096.
     HostMemoryLimits = 39 as "SANPROXY_FAILURE_HOST_MEMORY_LIMITS";
+    /// The side to synchronise for is unknown; 1 is the device, 2 is the process.
+    UnknownSide = 40 as "SANPROXY_FAILURE_UNKNOWN_SIDE";
+    /// The adapter offers no way to synchronise memory that is not copied.
+    NotSynchronizable = 41 as "SANPROXY_FAILURE_NOT_SYNCHRONIZABLE";
 }
 
 const _: () = {
@@ -151,8 +155,9 @@ impl Error {
             | Self::Access
             | Self::MessageLength
             | Self::QuotaRange
+            | Self::UnknownSide
             | Self::HostMemoryLimits => Status::INVALID_PARAMETER,
-            Self::KindNotOffered => Status::NOT_SUPPORTED,
+            Self::KindNotOffered | Self::NotSynchronizable => Status::NOT_SUPPORTED,
             Self::UnknownHandle => Status::INVALID_HANDLE, // never issued, stale, or somebody else's
             Self::FileQuota | Self::DeviceQuota => Status::QUOTA_EXCEEDED,
             Self::NoMemory | Self::MappingFailed => Status::INSUFFICIENT_RESOURCES,

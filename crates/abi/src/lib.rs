@@ -31,7 +31,9 @@ pub mod status;
 pub mod user_buffer;
 pub mod wire;
 
-pub use choice::{Access, AddressKind, CacheType, DeviceState, Kind, Kinds, Method, RegisterFlags};
+pub use choice::{
+    Access, AddressKind, CacheType, DeviceState, Kind, Kinds, Method, RegisterFlags, Side,
+};
 pub use code::{CODES, Code, ControlCode, Guid, INTERFACE_CLASS, Transfer};
 pub use error::Error;
 pub use event::{ConnectionState, EVENT_KINDS, EventKind};
@@ -45,7 +47,7 @@ pub use request::{
     QueryRegistrationRequest, QuotaRequest, RegisterRequest, Request, SecureRequest,
 };
 pub use status::Status;
-pub use user_buffer::{RegisterUserBufferRequest, UserBytes};
+pub use user_buffer::{RegisterUserBufferRequest, SynchronizeRequest, UserBytes};
 
 /// The version of the wire structs, in every header.
 pub const WIRE_VERSION: u16 = 1;

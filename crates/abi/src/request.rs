@@ -6,11 +6,11 @@
 use crate::wire::{
     self, ByteCount, Choice, ConnectInput, DeviceAddress, EndpointId, Flags, Handle, Header,
     LookupInput, Message, MoveInput, QueryRegistrationInput, RegisterInput,
-    RegisterUserBufferInput, ReleaseInput, SecureInput, UnsecureInput,
+    RegisterUserBufferInput, ReleaseInput, SecureInput, SynchronizeInput, UnsecureInput,
 };
 use crate::{
     ANY_NODE, Access, CacheType, ControlCode, Error, ExchangeRequest, Kind, RegisterFlags,
-    RegisterUserBufferRequest, UserBytes,
+    RegisterUserBufferRequest, SynchronizeRequest, UserBytes,
 };
 
 mod device;
@@ -50,7 +50,7 @@ impl TryFrom<RegisterInput> for RegisterRequest {
             flags: Flags(flags),
             ..
         } = input;
-        let flags = RegisterFlags::from_bits(flags).ok_or(Error::ReservedBits)?;
+        let flags = RegisterFlags::of_own_memory(flags).ok_or(Error::ReservedBits)?;
         let kind = match Kind::from_value(kind).ok_or(Error::UnknownKind)? {
             kind @ (Kind::CommonBuffer | Kind::Contiguous) => kind,
             Kind::HostMemoryBuffer | Kind::UserBuffer => return Err(Error::KindNotOffered),
@@ -123,7 +123,7 @@ impl Place {
         }
     }
 
-    fn parse(handle: Handle, offset: ByteCount, length: u64) -> Result<Self, Error> {
+    pub(crate) fn parse(handle: Handle, offset: ByteCount, length: u64) -> Result<Self, Error> {
         Self {
             handle,
             offset: offset.0,
@@ -218,6 +218,8 @@ pub enum Request {
     Disconnect,
     /// Replied with [`wire::RegisterOutput`].
     RegisterUserBuffer(RegisterUserBufferRequest),
+    /// Replied with [`Header`].
+    Synchronize(SynchronizeRequest),
 }
 
 impl Request {
@@ -300,6 +302,9 @@ impl Request {
                     .and_then(RegisterUserBufferRequest::try_from)
                     .map(Self::RegisterUserBuffer)
             }
+            ControlCode::Synchronize => receive::<SynchronizeInput, Header>(input, output_length)
+                .and_then(SynchronizeRequest::try_from)
+                .map(Self::Synchronize),
         }
     }
 }

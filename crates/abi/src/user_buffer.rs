@@ -3,8 +3,11 @@
 //! What a program says of its memory is an allegation: here it is only made sure that the numbers
 //! make a range. The system probes the range as the process itself would use it.
 
-use crate::wire::{RegisterUserBufferInput, UserRange};
-use crate::{Access, Bounds, Error, LOW_MEMORY_HIGHEST, PAGE_SIZE, RegisterFlags};
+use crate::wire::{RegisterUserBufferInput, SynchronizeInput, UserRange};
+use crate::{
+    Access, Alignment, Bounds, CacheType, Error, Kind, LOW_MEMORY_HIGHEST, PAGE_SIZE, Pages, Place,
+    RegisterFlags, RegisterRequest, Side,
+};
 
 /// A range of the caller's own memory, as it alleges: not empty, and its end does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,7 +65,8 @@ pub struct RegisterUserBufferRequest {
     pub access: Access,
     /// Where the device must find it; low memory is already part of it.
     pub bounds: Bounds,
-    /// The rest: [`RegisterFlags::LOW_MEMORY`] and [`RegisterFlags::ALLOW_PIECES`] at most.
+    /// The rest: [`RegisterFlags::LOW_MEMORY`], [`RegisterFlags::ALLOW_PIECES`] and
+    /// [`RegisterFlags::COPY`] at most.
     pub flags: RegisterFlags,
 }
 
@@ -70,7 +74,9 @@ impl TryFrom<RegisterUserBufferInput> for RegisterUserBufferRequest {
     type Error = Error;
 
     fn try_from(input: RegisterUserBufferInput) -> Result<Self, Error> {
-        let allowed = RegisterFlags::LOW_MEMORY.with(RegisterFlags::ALLOW_PIECES);
+        let allowed = RegisterFlags::LOW_MEMORY
+            .with(RegisterFlags::ALLOW_PIECES)
+            .with(RegisterFlags::COPY);
         let flags = RegisterFlags::from_bits(input.flags.0)
             .filter(|flags| allowed.contains(*flags))
             .ok_or(Error::ReservedBits)?;
@@ -87,6 +93,49 @@ impl TryFrom<RegisterUserBufferInput> for RegisterUserBufferRequest {
             access,
             bounds,
             flags,
+        })
+    }
+}
+
+impl RegisterUserBufferRequest {
+    /// The request for memory that a copy of the range is to be in.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Length`] if no registration can be so long.
+    pub fn of_copy(&self) -> Result<RegisterRequest, Error> {
+        Ok(RegisterRequest {
+            kind: Kind::CommonBuffer,
+            length: Pages::for_bytes(self.range.length)?,
+            bounds: self.bounds,
+            boundary: None,
+            alignment: Alignment::parse(0)?,
+            cache: CacheType::Cached,
+            node: None,
+            flags: self.flags,
+        })
+    }
+}
+
+/// Bytes of a registration to bring up to date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynchronizeRequest {
+    /// Which bytes.
+    pub place: Place,
+    /// For whom.
+    pub side: Side,
+}
+
+impl TryFrom<SynchronizeInput> for SynchronizeRequest {
+    type Error = Error;
+
+    fn try_from(input: SynchronizeInput) -> Result<Self, Error> {
+        if input.length.0 == 0 {
+            return Err(Error::Length);
+        }
+        Ok(Self {
+            place: Place::parse(input.handle, input.offset, input.length.0)?,
+            side: Side::from_value(input.side.0).ok_or(Error::UnknownSide)?,
         })
     }
 }

@@ -18,7 +18,9 @@ pub use device::{
 };
 pub use exchange::{ConnectInput, ConnectOutput, EventsOutput, ExchangeInput};
 pub use message::Message;
-pub use process::{RegisterUserBufferInput, SecureInput, SecureOutput, UnsecureInput, UserRange};
+pub use process::{
+    RegisterUserBufferInput, SecureInput, SecureOutput, SynchronizeInput, UnsecureInput, UserRange,
+};
 
 number! {
     /// Names a registration; means nothing on any other open file.
@@ -318,7 +320,7 @@ wire! {
 
 wire! {
     /// Copies between two of the caller's own registrations, which may be one, as `memmove` does.
-    /// User buffers are not copied: the process does that itself.
+    /// Of a user buffer it reads and writes what the device sees, and only as the device may.
     pub struct MoveInput as "SANPROXY_MOVE_INPUT", 48 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
@@ -355,6 +357,7 @@ pub const STRUCTS: &[Struct] = &[
     SecureOutput::LAYOUT,
     UnsecureInput::LAYOUT,
     RegisterUserBufferInput::LAYOUT,
+    SynchronizeInput::LAYOUT,
     EventsOutput::LAYOUT,
     ExchangeInput::LAYOUT,
     ConnectInput::LAYOUT,
@@ -368,4 +371,4 @@ pub const STRUCTS: &[Struct] = &[
     RegisterHostMemoryInput::LAYOUT,
 ];
 
-const _: () = assert!(STRUCTS.len() == 29);
+const _: () = assert!(STRUCTS.len() == 30);

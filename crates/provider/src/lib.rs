@@ -59,7 +59,7 @@ pub use registration::{Piece, Registration, RegistrationReport, UserBufferOption
 pub use sanproxy_abi::wire::{EndpointId, Handle};
 pub use sanproxy_abi::{
     Access, AddressKind, CacheType, ConnectionState, ControlCode, DeviceState, EventKind, Kind,
-    Kinds, LONGEST_MESSAGE, Method, Status,
+    Kinds, LONGEST_MESSAGE, Method, Side, Status,
 };
 pub use sanproxy_registry::{CacheLimits, Idle};
 pub use secured::SecuredRange;

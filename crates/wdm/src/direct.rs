@@ -10,22 +10,19 @@
     reason = "a locked buffer is reached through a raw pointer"
 )]
 
-use core::{ptr, ptr::NonNull};
+use core::ptr::NonNull;
 
-use wdk_sys::{MDL, ntddk::MmMapLockedPagesSpecifyCache};
+use wdk_sys::MDL;
 
 use crate::{
     irp::{Completed, Irp},
     layout,
+    mdl::map_to_system,
     status::Status,
 };
 
 /// `MDL_MAPPED_TO_SYSTEM_VA | MDL_SOURCE_IS_NONPAGED_POOL`: there is a system address already.
 const HAS_SYSTEM_ADDRESS: u16 = 1 | 4;
-const KERNEL_MODE: i8 = 0;
-const CACHED: i32 = 1;
-const NORMAL_PAGE_PRIORITY: u32 = 16;
-const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
 
 /// A read or write request that has to be finished.
 #[must_use]
@@ -166,22 +163,11 @@ fn system_address(irp: &Irp) -> Option<NonNull<u8>> {
     let mdl: NonNull<MDL> = NonNull::new(irp.mdl())?;
     // SAFETY: the request's MDL is live as long as the request.
     let flags = unsafe { layout::MDL_FLAGS.get(mdl) };
-    let address = if flags & HAS_SYSTEM_ADDRESS == 0 {
-        // SAFETY: the MDL describes locked pages. In kernel mode the routine does not raise, and
-        // the I/O manager removes the mapping with the lock.
-        unsafe {
-            MmMapLockedPagesSpecifyCache(
-                mdl.as_ptr(),
-                KERNEL_MODE,
-                CACHED,
-                ptr::null_mut(),
-                0,
-                NORMAL_PAGE_PRIORITY | MDL_MAPPING_NO_EXECUTE,
-            )
-        }
-    } else {
-        // SAFETY: as for the flags.
-        unsafe { layout::MDL_SYSTEM_ADDRESS.get(mdl) }
-    };
-    NonNull::new(address.cast())
+    if flags & HAS_SYSTEM_ADDRESS == 0 {
+        // SAFETY: the MDL describes locked pages, and the I/O manager removes the mapping with the
+        // lock. It may be locked for reading only: then nothing is written.
+        return unsafe { map_to_system(mdl, true) };
+    }
+    // SAFETY: as for the flags.
+    NonNull::new(unsafe { layout::MDL_SYSTEM_ADDRESS.get(mdl) }.cast())
 }

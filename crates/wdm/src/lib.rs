@@ -16,6 +16,7 @@
 //! | [`crash_dump`] | memory that is to be in a crash dump |
 //! | [`pool`], [`list`], [`fifo`] | fallible owners of nonpaged pool |
 //! | [`contiguous`], [`dma`], [`memory`] | memory for devices, and parts of it |
+//! | [`window`] | looking at memory that others may change at any moment |
 //! | [`trace`] | events for those who watch the driver at work |
 //! | [`user_mapping`] | showing such memory to a process |
 //! | [`secured_range`] | keeping a process from freeing its own memory unnoticed |
@@ -65,3 +66,4 @@ mod spin_lock;
 pub mod status;
 pub mod trace;
 pub mod user_mapping;
+pub mod window;

@@ -6,16 +6,18 @@
 // UNSAFETY: probes, locks and unlocks pages of a process.
 #![expect(unsafe_code, reason = "calls the locking routines of the kernel")]
 
-use core::{ffi::c_void, ptr};
+use core::{ffi::c_void, ptr, ptr::NonNull};
 
 use wdk_sys::ntddk::{MmProbeAndLockPages, MmUnlockPages};
 
 use crate::{
     guard,
-    mdl::Mdl,
+    mdl::{Mdl, map_to_system},
     memory::PAGE_SIZE,
+    mutex::Mutex,
     process::Process,
     status::{NoMemory, Status},
+    window::Window,
 };
 
 const USER_MODE: usize = 1;
@@ -70,7 +72,15 @@ pub struct LockedPages {
     mdl: Mdl,
     start: u64,
     length: usize,
+    access: Access,
+    system: Mutex<SystemAddress>,
 }
+
+/// Where the kernel finds pages, once it has been asked for.
+struct SystemAddress(Option<NonNull<u8>>);
+
+// SAFETY: system space is the same on every thread.
+unsafe impl Send for SystemAddress {}
 
 impl LockedPages {
     /// Locks a range of the current process, which has to be `process`. What the process could not
@@ -104,7 +114,13 @@ impl LockedPages {
         // SAFETY: probing as `UserMode` lets no range through that is not the process's own.
         unsafe { guard::call(lock_routine(), arguments) }.map_err(cause)?;
         // INVARIANT: the call above has locked them.
-        Ok(Self { mdl, start, length })
+        Ok(Self {
+            mdl,
+            start,
+            length,
+            access,
+            system: Mutex::new(SystemAddress(None)),
+        })
     }
 
     /// Where the process finds them.
@@ -117,6 +133,28 @@ impl LockedPages {
     #[must_use]
     pub const fn length(&self) -> usize {
         self.length
+    }
+
+    /// The bytes, in system space. Mapped when they are asked for the first time, and as long as they
+    /// are locked. They can be written only if the device may write them.
+    ///
+    /// IRQL: at most `APC_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`]: there is no room in system space.
+    pub fn window(&self) -> Result<Window<'_>, NoMemory> {
+        let is_writable = self.access != Access::Read;
+        let start = {
+            let mut system = self.system.lock();
+            if system.0.is_none() {
+                // SAFETY: the pages are locked, by the invariant; unlocking them ends the mapping.
+                system.0 = unsafe { map_to_system(self.mdl.as_non_null(), is_writable) };
+            }
+            system.0.ok_or(NoMemory)?
+        };
+        // SAFETY: mapped as long as the pages are locked, which this value sees to.
+        Ok(unsafe { Window::new(start, self.length, is_writable) })
     }
 
     /// The highest physical address among the pages. No device is given it: it tells whether the

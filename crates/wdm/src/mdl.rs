@@ -7,10 +7,39 @@ use core::{ffi::c_void, ptr, ptr::NonNull};
 
 use wdk_sys::{
     MDL,
-    ntddk::{IoAllocateMdl, IoFreeMdl, MmBuildMdlForNonPagedPool},
+    ntddk::{IoAllocateMdl, IoFreeMdl, MmBuildMdlForNonPagedPool, MmMapLockedPagesSpecifyCache},
 };
 
 use crate::status::NoMemory;
+
+const KERNEL_MODE: i8 = 0;
+const CACHED: i32 = 1;
+const NORMAL_PAGE_PRIORITY: u32 = 16;
+const MDL_MAPPING_NO_WRITE: u32 = 0x8000_0000;
+const MDL_MAPPING_NO_EXECUTE: u32 = 0x4000_0000;
+
+/// Maps what a descriptor list describes into system space, no-execute, and only to be read unless
+/// `is_writable`. `None` if there is no room.
+///
+/// # Safety
+///
+/// The list describes locked pages, and has no system address yet. Whoever unlocks the pages removes
+/// the mapping with the lock.
+pub(crate) unsafe fn map_to_system(mdl: NonNull<MDL>, is_writable: bool) -> Option<NonNull<u8>> {
+    let no_write = if is_writable { 0 } else { MDL_MAPPING_NO_WRITE };
+    // SAFETY: the caller's promise. In kernel mode the routine does not raise.
+    let address = unsafe {
+        MmMapLockedPagesSpecifyCache(
+            mdl.as_ptr(),
+            KERNEL_MODE,
+            CACHED,
+            ptr::null_mut(),
+            0,
+            NORMAL_PAGE_PRIORITY | MDL_MAPPING_NO_EXECUTE | no_write,
+        )
+    };
+    NonNull::new(address.cast())
+}
 
 /// A descriptor list, freed on drop.
 ///
@@ -51,6 +80,10 @@ impl Mdl {
         // SAFETY: only describes. Not secondary, no quota, no request.
         let mdl = unsafe { IoAllocateMdl(start, length, 0, 0, ptr::null_mut()) };
         NonNull::new(mdl).map(Self).ok_or(NoMemory)
+    }
+
+    pub(crate) const fn as_non_null(&self) -> NonNull<MDL> {
+        self.0
     }
 
     pub(crate) const fn as_ptr(&self) -> *mut MDL {

@@ -15,6 +15,7 @@ use crate::{
     contiguous::ContiguousMemory,
     dma::{BufferVector, CommonBuffer, SharedBlock, VectorElement},
     pool::Shared,
+    window::Window,
 };
 
 /// The size of a page.
@@ -161,26 +162,11 @@ impl Memory {
         Some(())
     }
 
-    /// Copies `length` bytes from `source`; the two may overlap. `None`, and nothing is copied, if
-    /// either is too short.
+    /// The bytes.
     #[must_use]
-    pub fn copy_from(
-        &self,
-        offset: usize,
-        source: &Self,
-        source_offset: usize,
-        length: usize,
-    ) -> Option<()> {
-        if offset.checked_add(length)? > self.length
-            || source_offset.checked_add(length)? > source.length
-        {
-            return None;
-        }
-        let from = source.start.as_ptr().wrapping_add(source_offset);
-        let to = self.start.as_ptr().wrapping_add(offset);
-        // SAFETY: both ranges are allocated, by the invariant and the check.
-        unsafe { core::ptr::copy(from, to, length) };
-        Some(())
+    pub const fn window(&self) -> Window<'_> {
+        // SAFETY: the pages are allocated, by the invariant, as long as this value is borrowed.
+        unsafe { Window::new(self.start, self.length, true) }
     }
 }
 

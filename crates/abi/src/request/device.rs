@@ -34,7 +34,7 @@ impl TryFrom<RegisterHostMemoryInput> for HostMemoryRequest {
     type Error = Error;
 
     fn try_from(input: RegisterHostMemoryInput) -> Result<Self, Error> {
-        let flags = RegisterFlags::from_bits(input.flags.0).ok_or(Error::ReservedBits)?;
+        let flags = RegisterFlags::of_own_memory(input.flags.0).ok_or(Error::ReservedBits)?;
         let length = Pages::for_bytes(input.preferred.0)?;
         let minimum = Pages::for_bytes(input.minimum.0)?;
         let PieceIndex(most_ranges) = input.most_ranges;

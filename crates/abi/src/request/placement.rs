@@ -85,7 +85,7 @@ impl Alignment {
         self.0
     }
 
-    pub(super) fn parse(alignment: u64) -> Result<Self, Error> {
+    pub(crate) fn parse(alignment: u64) -> Result<Self, Error> {
         if alignment == 0 {
             return Ok(Self::PAGE);
         }

@@ -7,7 +7,7 @@ use super::{
     ExchangeInput, Header, InterfaceOutput, LookupInput, LookupOutput, MapStatusPageOutput,
     MoveInput, QueryRegistrationInput, QueryRegistrationOutput, RegisterHostMemoryInput,
     RegisterInput, RegisterOutput, RegisterUserBufferInput, ReleaseInput, Reserved, SecureInput,
-    SecureOutput, SetQuotaInput, StatisticsOutput, StatusPage, UnsecureInput,
+    SecureOutput, SetQuotaInput, StatisticsOutput, StatusPage, SynchronizeInput, UnsecureInput,
 };
 use crate::{Error, WIRE_VERSION};
 
@@ -97,6 +97,7 @@ message! {
     SecureOutput {}
     UnsecureInput {}
     RegisterUserBufferInput { reserved, reserved_end }
+    SynchronizeInput { reserved }
     EventsOutput { reserved }
     ExchangeInput { reserved }
     ConnectInput {}

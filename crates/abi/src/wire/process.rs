@@ -50,7 +50,14 @@ wire! {
 
 wire! {
     /// Makes the caller's own memory reachable for the device, page by page where it lies. It is
-    /// locked until it is released, and is never copied: what either side writes, the other sees.
+    /// locked until it is released, and what either side writes, the other sees.
+    ///
+    /// Only with `SANPROXY_REGISTER_COPY`, and if the device cannot be given the pages themselves at
+    /// addresses that lie as asked, it is given a copy, all of which is memory of the driver; then
+    /// the method in the reply is one of a common buffer. The device sees what the memory held
+    /// when it was registered, or last synchronised for the device. What the device wrote, and for
+    /// the rest what was copied, is in the memory when it is synchronised for the process, and
+    /// when the registration ends, if the device may write.
     pub struct RegisterUserBufferInput as "SANPROXY_REGISTER_USER_BUFFER_INPUT", 56 bytes {
         /// Size and version of this struct.
         0: pub header: Header,
@@ -59,8 +66,8 @@ wire! {
         /// What the device may do with it (`SANPROXY_ACCESS_...`). The process must be able to do
         /// the same.
         24: pub access: Choice,
-        /// `SANPROXY_REGISTER_LOW_MEMORY`, and `SANPROXY_REGISTER_ALLOW_PIECES` unless the device
-        /// must find it in one piece.
+        /// `SANPROXY_REGISTER_LOW_MEMORY`; `SANPROXY_REGISTER_ALLOW_PIECES` unless the device must
+        /// find it in one piece; `SANPROXY_REGISTER_COPY` if a copy will do.
         28: pub flags: Flags,
         /// The lowest device address allowed; 0 for no bound.
         32: pub lowest: AddressBound,
@@ -70,5 +77,27 @@ wire! {
         48: pub reserved: Reserved,
         /// Zero.
         52: pub reserved_end: Reserved,
+    }
+}
+
+wire! {
+    /// Brings bytes of a registration up to date. Memory that is no user buffer never needs it, and
+    /// a user buffer that is no copy does not on a PC, whose devices see what the processor sees:
+    /// the request does no harm there. It is refused where the adapter offers no way to do it. Bytes
+    /// around those named may be synchronised too, unless the registration is a copy.
+    pub struct SynchronizeInput as "SANPROXY_SYNCHRONIZE_INPUT", 40 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The registration.
+        8: pub handle: Handle,
+        /// Where in it.
+        16: pub offset: ByteCount,
+        /// How many bytes; not zero.
+        24: pub length: ByteCount,
+        /// For whom (`SANPROXY_FOR_...`): for the device if it may read the memory, for the process
+        /// if the device may write it.
+        32: pub side: Choice,
+        /// Zero.
+        36: pub reserved: Reserved,
     }
 }

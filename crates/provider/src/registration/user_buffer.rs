@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use sanproxy_abi::wire::{
     AddressBound, ByteCount, Choice, Flags, Header, RangeStart, RegisterOutput,
-    RegisterUserBufferInput, Reserved, UserRange,
+    RegisterUserBufferInput, Reserved, SynchronizeInput, UserRange,
 };
 use sanproxy_abi::{
     ANY_NODE, Access, AddressKind, CacheType, ControlCode, Kind, Method, RegisterFlags,
-    RegisterUserBufferRequest,
+    RegisterUserBufferRequest, Side,
 };
 
 use super::{Claim, Piece, Registration};
@@ -50,6 +50,13 @@ impl UserBufferOptions {
     /// The device may find it in several pieces.
     pub const fn allow_pieces(self) -> Self {
         self.flag(RegisterFlags::ALLOW_PIECES)
+    }
+
+    /// If the device cannot be given the memory itself as asked, a copy will do. Then neither side sees
+    /// what the other writes until [`Registration::synchronize`], and what the device wrote is in
+    /// the memory at the latest when the registration is released.
+    pub const fn allow_copy(self) -> Self {
+        self.flag(RegisterFlags::COPY)
     }
 
     /// Below 4 GiB as the device sees it.
@@ -116,6 +123,37 @@ impl<C: Channel> Registration<C> {
         Ok(registration)
     }
 
+    /// Whether the device has a copy of this process's memory, and not the memory itself.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.kind == Kind::UserBuffer && !super::gives(self.method, Kind::UserBuffer)
+    }
+
+    /// Brings a part of it up to date: for the device, which then sees what this process has written,
+    /// or for the processor, which then sees what the device has written. Needed for copies, and
+    /// for user buffers on machines whose devices do not see what the processor's caches hold.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::OutOfBounds`] if the range reaches beyond; [`Error::Refused`] if the device may not
+    /// read or write the memory so, or the adapter offers no way.
+    pub fn synchronize(&self, side: Side, offset: u64, length: u64) -> Result<(), Error> {
+        super::check_range(offset, length, self.length)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let input = SynchronizeInput {
+            header: Header::of::<SynchronizeInput>(),
+            handle: self.handle(),
+            offset: ByteCount(offset),
+            length: ByteCount(length),
+            side: Choice(side.value()),
+            reserved: Reserved(0),
+        };
+        let _: Header = ask(&self.claim.channel, ControlCode::Synchronize, &input)?;
+        Ok(())
+    }
+
     /// Believes the reply field by field, but for its pieces.
     fn check_user_buffer(
         claim: Claim<C>,
@@ -126,11 +164,10 @@ impl<C: Channel> Registration<C> {
         let length = reply.length.0;
         check.that(length == asked.range.length(), "length", length)?;
         let method = check.some(Method::from_value(reply.method.0), "method", reply.method.0)?;
-        check.that(
-            super::gives(method, Kind::UserBuffer),
-            "method",
-            reply.method.0,
-        )?;
+        let copy = asked.flags.contains(RegisterFlags::COPY);
+        let sound = super::gives(method, Kind::UserBuffer)
+            || (copy && super::gives(method, Kind::CommonBuffer));
+        check.that(sound, "method", reply.method.0)?;
         check.that(
             reply.cache.0 == CacheType::Cached.value(),
             "cache",

@@ -116,6 +116,11 @@ impl Driver {
                 memory.bytes[start..start + bytes.len()].copy_from_slice(&bytes);
                 put(output, &header);
             }
+            Request::Synchronize(request) => {
+                // It has no user buffers: nothing is ever out of date.
+                self.range(request.place)?;
+                put(output, &header);
+            }
             Request::MapStatusPage => put(output, &map_status_page()),
             Request::Enumerate(after) => put(output, &self.enumerate(after)),
             Request::SetQuota(quotas) => {
