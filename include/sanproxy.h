@@ -565,7 +565,8 @@ SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_offset, offsetof(SANPROXY_LOOKU
 SANPROXY_ASSERT(offset_of_SANPROXY_LOOKUP_OUTPUT_user_address, offsetof(SANPROXY_LOOKUP_OUTPUT, user_address) == 24);
 
 /* Copies between two of the caller's own registrations, which may be one, as memmove does.
- * Of a user buffer it reads and writes what the device sees, and only as the device may.
+ * Of a user buffer it reads and writes what the device sees, and only as the device may. What two
+ * registrations hold of the same memory, where both are copied, is not said.
  */
 typedef struct SANPROXY_MOVE_INPUT {
     /* Size and version of this struct. */

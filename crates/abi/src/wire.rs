@@ -320,7 +320,8 @@ wire! {
 
 wire! {
     /// Copies between two of the caller's own registrations, which may be one, as `memmove` does.
-    /// Of a user buffer it reads and writes what the device sees, and only as the device may.
+    /// Of a user buffer it reads and writes what the device sees, and only as the device may. What two
+    /// registrations hold of the same memory, where both are copied, is not said.
     pub struct MoveInput as "SANPROXY_MOVE_INPUT", 48 bytes {
         /// Size and version of this struct.
         0: pub header: Header,

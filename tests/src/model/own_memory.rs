@@ -255,6 +255,7 @@ impl World {
                 pages: Rc::clone(&pages),
                 offset: usize::try_from(offset).unwrap_or(0),
                 length: usize::try_from(length).unwrap_or(0),
+                read: wish.own.access & 1 != 0,
                 write: wish.own.access & 2 != 0,
             },
         });

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use nt_host::Protection;
 use sanproxy_abi::{Error, PAGE_SIZE};
 
-use super::{Oracle, accounts::Amount};
+use super::{Memory, Oracle, accounts::Amount};
 
 /// Pages with what is in them. They stay as long as a process has them or a registration holds them.
 pub type Pages = Rc<RefCell<Vec<u8>>>;
@@ -80,6 +80,25 @@ impl Oracle {
         own.into_iter()
             .find(|own| own.holds(range.0, range.1) && own.allows(access))
             .ok_or(Error::UserRange)
+    }
+
+    /// Whether the bytes to be copied lie in two registrations of the same memory, and overlap there: what they are
+    /// afterwards, the contract does not say.
+    pub fn overlaps(&self, file: usize, handles: [u64; 2], [from, to, length]: [u64; 3]) -> bool {
+        let found = handles.map(|handle| self.find(file, handle).ok());
+        let [Some(source), Some(destination)] = found else {
+            return false;
+        };
+        let place = |index: usize| match &self.registrations[index].memory {
+            Memory::Driver(_) => None,
+            Memory::Process { pages, offset, .. } => Some((pages, *offset as u64)),
+        };
+        let (Some((one, first)), Some((other, second))) = (place(source), place(destination))
+        else {
+            return false;
+        };
+        let (from, to) = (first.wrapping_add(from), second.wrapping_add(to));
+        source != destination && Rc::ptr_eq(one, other) && from.abs_diff(to) < length
     }
 
     /// What can be told of a range and an access without looking at the memory.

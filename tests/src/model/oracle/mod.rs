@@ -339,16 +339,17 @@ impl Oracle {
         let source = self.find(file, handles[0])?;
         let destination = self.find(file, handles[1])?;
         let places = [(source, from), (destination, to)];
-        if places
-            .iter()
-            .any(|(index, _)| self.registrations[*index].is_own())
-        {
-            return Err(Error::Access);
-        }
         for (index, offset) in places {
             if offset + length > self.registrations[index].length() {
                 return Err(Error::OutOfRange);
             }
+        }
+        let (source_memory, destination_memory) = (
+            &self.registrations[source],
+            &self.registrations[destination],
+        );
+        if !source_memory.is_readable() || !destination_memory.is_writable() {
+            return Err(Error::Access);
         }
         let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let bytes = self.registrations[source].contents();

@@ -51,6 +51,8 @@ pub enum Memory {
         offset: usize,
         /// How many bytes.
         length: usize,
+        /// Whether the device may read.
+        read: bool,
         /// Whether the device may write.
         write: bool,
     },
@@ -94,6 +96,14 @@ impl Registration {
         match &self.memory {
             Memory::Driver(_) => true,
             Memory::Process { write, .. } => *write,
+        }
+    }
+
+    /// Whether the device may read it.
+    pub const fn is_readable(&self) -> bool {
+        match &self.memory {
+            Memory::Driver(_) => true,
+            Memory::Process { read, .. } => *read,
         }
     }
 
