@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc};
 use nt_host::Protection;
 use sanproxy_abi::{Error, PAGE_SIZE};
 
-use super::{Memory, Oracle, accounts::Amount};
+use super::{Oracle, accounts::Amount, registration::Memory};
 
 /// Pages with what is in them. They stay as long as a process has them or a registration holds them.
 pub type Pages = Rc<RefCell<Vec<u8>>>;
