@@ -4,6 +4,11 @@
 //! can be cancelled ([`super::RegisterRequest`]). What was allocated is a value, which is consumed by a
 //! mapping and comes back from its flush: so a transfer is mapped once at a time, and flushed before
 //! the registers are used again or freed.
+//!
+//! A request that had to wait is answered from inside of the routine that the system calls for it, on another
+//! processor perhaps. The document wants no second call of `AllocateAdapterChannel` before that routine has
+//! returned; nothing tells when it has, so a thread that asks again at once can be early by its last few
+//! instructions. Lists know no such rule.
 
 // UNSAFETY: calls through the adapter's table.
 #![expect(unsafe_code, reason = "calls the adapter's routines")]

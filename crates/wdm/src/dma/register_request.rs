@@ -34,7 +34,8 @@ struct Waiting {
     queued: ChannelUse,
 }
 
-/// A request for map registers that waits in the adapter, cancelled on drop.
+/// A request for map registers that waits in the adapter, cancelled on drop: at `PASSIVE_LEVEL`, for one that
+/// is just being granted is waited for.
 pub struct RegisterRequest {
     waiting: Option<Waiting>,
     count: u32,
