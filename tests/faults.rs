@@ -186,7 +186,7 @@ fn driver_that_the_system_does_not_ask_for_pages_does_all_else() {
     let file = process.open(&INTERFACE).expect("opened");
     let provider = Provider::open(HostChannel::new(process, file)).expect("a provider");
     let options = RegisterOptions::common_buffer(4096);
-    let refused = provider.register(&options.clone().dump());
+    let refused = provider.register(&options.dump());
     assert_eq!(
         refused.err().and_then(|error| error.status()),
         Some(Status::NOT_SUPPORTED)

@@ -41,7 +41,7 @@ impl Source<'_> {
             Kind::Contiguous => self.contiguous(&place),
             // The reserve is for registrations of a few pages.
             Kind::HostMemoryBuffer => match &self.hardware.adapter {
-                Some(adapter) => self.from_adapter(adapter, &place),
+                Some(adapter) => self.of_adapter(adapter, &place),
                 None => self.contiguous(&place),
             },
             Kind::UserBuffer => Err(Error::KindNotOffered),
@@ -54,12 +54,12 @@ impl Source<'_> {
             .adapter
             .as_ref()
             .ok_or(Error::KindNotOffered)?;
-        self.from_adapter(adapter, place)
+        self.of_adapter(adapter, place)
             // The device reaches the reserve at all times, registered or not. So it comes last.
             .or_else(|error| self.cut(adapter, place).map_err(|_| error))
     }
 
-    fn from_adapter(
+    fn of_adapter(
         &self,
         adapter: &Shared<Adapter>,
         place: &Place,

@@ -194,8 +194,10 @@ impl<D> Whole<D> {
 
     /// The device as Plug and Play sees it.
     pub(crate) fn attachment(self) -> Attachment {
+        // SAFETY: stays within the extension; nothing is read.
+        let function = unsafe { &raw const (*self.0.as_ptr()).function };
         // SAFETY: whole, by the invariant.
-        let function = unsafe { (&raw const (*self.0.as_ptr()).function).read() };
+        let function = unsafe { function.read() };
         // INVARIANT: requests come only when the device is attached.
         Attachment {
             lower: self.lower_device(),
