@@ -11,6 +11,7 @@ use crate::host::{Host, current};
 use crate::lock;
 use crate::memory::blocks::{Damage, Kind, Layout, NewBlock};
 use crate::memory::contiguous::{ANY_NODE, cache_type};
+use crate::memory::free_block;
 use crate::memory::pool::check_views;
 use crate::memory::stacks::Stack;
 use crate::thread::PASSIVE;
@@ -210,7 +211,7 @@ pub(crate) fn allocate(
         .domain()
         .map(&frames, range, Permissions::READ_WRITE)
     else {
-        memory.blocks.remove(address);
+        free_block(host, address);
         return None;
     };
     let (length, cached, memory) = (wanted.length, Some(wanted.cached), wanted.memory);
@@ -310,7 +311,7 @@ pub(crate) fn release(host: &Arc<Host>, adapter: &Arc<Adapter>, address: u64) {
         }
         check_views(host, &block);
     }
-    host.memory.blocks.remove(address);
+    free_block(host, address);
 }
 
 /// The machine's cache type for a vector's caching type.

@@ -11,6 +11,7 @@ use crate::call::{Entry, Stopped, exported};
 use crate::export::{IrqlRule, exports};
 use crate::host::{Host, current};
 use crate::memory::blocks::Kind;
+use crate::memory::free_block;
 use crate::memory::mdl::new_object;
 use crate::memory::stacks::Stack;
 use crate::status::NtStatus;
@@ -200,7 +201,7 @@ pub(super) fn prepare(
     let system = asked.buffer.is_none();
     let transfer = transfer::map(host, adapter, fragments, asked.to_device).inspect_err(|_| {
         if system {
-            host.memory.blocks.remove(at);
+            free_block(host, at);
         }
     })?;
     write_list(at, &transfer.fragments);
@@ -232,7 +233,7 @@ impl ListRequest {
     pub(super) fn abandon(self, host: &Arc<Host>) {
         self.transfer.abandon(host);
         if self.system {
-            host.memory.blocks.remove(self.at);
+            free_block(host, self.at);
         }
     }
 }
@@ -302,7 +303,7 @@ fn end(host: &Arc<Host>, adapter: &Adapter, at: u64, list: List) {
     let registers = list.transfer.registers;
     list.transfer.unmap(host);
     if list.system {
-        host.memory.blocks.remove(at);
+        free_block(host, at);
     }
     pool::release(host, adapter, registers);
 }

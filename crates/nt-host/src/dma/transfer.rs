@@ -8,6 +8,7 @@ use super::adapter::Adapter;
 use super::copies::{Copy, Toward};
 use super::pieces::{self, Piece};
 use crate::host::Host;
+use crate::memory::free_frames;
 use crate::status::NtStatus;
 
 /// A fragment of a transfer.
@@ -184,7 +185,8 @@ impl Transfer {
                 debug_assert!(unmapped.is_ok(), "{unmapped:?}");
             }
             if let Some(copy) = part.copy {
-                host.memory.give_back(&copy.frames);
+                let what = || "pages of the system's own for a transfer".to_owned();
+                free_frames(host, &copy.frames, what);
             }
         }
     }

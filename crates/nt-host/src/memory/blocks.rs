@@ -213,21 +213,17 @@ impl Blocks {
         Some(base)
     }
 
-    /// Unmaps a block and gives its frames back.
-    pub(crate) fn remove(&self, base: u64) {
+    /// Unmaps a block; its frames are the caller's.
+    pub(crate) fn remove(&self, base: u64) -> Option<Block> {
         let mut tables = lock(&self.tables);
-        let Some(block) = tables.live.remove(&(base / PAGE_SIZE * PAGE_SIZE)) else {
-            return;
-        };
+        let block = tables.live.remove(&(base / PAGE_SIZE * PAGE_SIZE))?;
         let end = block.pages_end();
         tables.remember_freed(&block, end);
         drop(tables);
         let unmapped = self.arena.unmap(block.page);
         debug_assert!(unmapped.is_ok(), "{unmapped:?}");
-        let machine = self.arena.machine();
-        machine.release_cache(&block.frames);
-        let freed = machine.free_list(&block.frames);
-        debug_assert!(freed.is_ok(), "{freed:?}");
+        self.arena.machine().release_cache(&block.frames);
+        Some(block)
     }
 
     /// What lies at an address.

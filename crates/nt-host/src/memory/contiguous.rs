@@ -234,7 +234,7 @@ fn free(host: &Arc<Host>, base: u64, specified: Option<(u64, u32)>) {
     }
     check_views(host, &block);
     super::mdl::memory_freed(host, &block);
-    host.memory.blocks.remove(block.base);
+    super::free_block(host, block.base);
 }
 
 extern "win64" fn mm_get_physical_address(address: u64) -> u64 {

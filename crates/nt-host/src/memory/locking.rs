@@ -1,4 +1,7 @@
 //! Probing and locking the pages that an MDL describes, and unlocking them.
+//!
+//! A user address may as well lie in a mapping that a driver made: its pages are locked like a program's
+//! own, with the protection that the mapping has, and nothing but the lock keeps them.
 
 use std::sync::Arc;
 
@@ -97,6 +100,7 @@ pub(crate) fn lock_pages(
             },
         );
     }
+    host.memory.locked.add(&frames);
     let source = host.memory.blocks.live(address).map(|block| block.base);
     with_state(host, &mdl, |state| {
         state.frames = frames;
@@ -144,11 +148,12 @@ extern "win64" fn mm_unlock_pages(address: u64) {
 /// Removes the system mapping and unlocks.
 pub(crate) fn unlock(host: &Arc<Host>, mut mdl: Mdl) {
     super::mapping::drop_system_view(host, &mut mdl);
-    let process = with_state(host, &mdl, |state| {
+    let (frames, process) = with_state(host, &mdl, |state| {
         state.locked = false;
-        state.process.take()
+        (state.frames.clone(), state.process.take())
     });
     mdl.set_flags(0, LOCKED | WRITE);
+    host.memory.locked.remove(&host.memory.machine, &frames);
     if let Some(process) = process.and_then(|process| process.upgrade()) {
         process.memory.remove_lock(mdl.at);
         mdl.set_process(0);

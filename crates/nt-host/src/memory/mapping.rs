@@ -311,9 +311,16 @@ fn unmap_user(host: &Arc<Host>, address: u64, mdl: u64) {
         host.violation("V008", "C4/0x16", message);
         return;
     }
-    if let Some(view) = process.memory.take_view(address) {
-        drop_view(host, &process, address, &view);
+    let Some(view) = process.memory.take_view(address) else {
+        return;
+    };
+    let start = address / PAGE_SIZE * PAGE_SIZE;
+    let end = start + view.frames.pages() * PAGE_SIZE;
+    if let Some(secured) = host.memory.secured.inside(process.id, start, end) {
+        let message = format!("{address:#x} unmapped while {secured}");
+        host.violation("V133", "1A", message);
     }
+    drop_view(host, &process, address, &view);
 }
 
 /// Takes a user mapping away.

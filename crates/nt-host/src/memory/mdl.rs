@@ -321,7 +321,7 @@ extern "win64" fn io_free_mdl(address: u64) {
         return;
     }
     lock(&host.memory.mdls).remove(&address);
-    host.memory.blocks.remove(address);
+    super::free_block(&host, address);
 }
 
 extern "win64" fn mm_size_of_mdl(address: u64, length: u64) -> u64 {

@@ -18,6 +18,7 @@ use crate::status::NtStatus;
 
 pub(crate) mod blocks;
 pub(crate) mod contiguous;
+mod locked;
 mod locking;
 pub(crate) mod mapping;
 pub(crate) mod mdl;
@@ -30,9 +31,11 @@ pub(crate) mod stacks;
 mod tests;
 mod user;
 
+pub(crate) use locked::free_frames;
 pub(crate) use user::ProcessMemory;
 
 use blocks::{Blocks, Kind, Place};
+use locked::LockedFrames;
 use mdl::{Mdl, MdlState, Origin};
 use secure::SecuredRanges;
 use stacks::Stacks;
@@ -67,6 +70,8 @@ pub(crate) struct MemoryState {
     pub(crate) mdls: Mutex<BTreeMap<u64, MdlState>>,
     /// User mappings made by drivers: address to process.
     pub(crate) views: Mutex<BTreeMap<u64, u64>>,
+    /// What `MmProbeAndLockPages` keeps.
+    pub(crate) locked: Arc<LockedFrames>,
     /// Memory of processes that drivers have secured.
     pub(crate) secured: SecuredRanges,
     pub(crate) stacks: Stacks,
@@ -86,6 +91,7 @@ impl MemoryState {
             arena,
             mdls: Mutex::default(),
             views: Mutex::default(),
+            locked: Arc::default(),
             secured: SecuredRanges::default(),
             stacks: Stacks::default(),
             unloading: AtomicBool::new(false),
@@ -101,10 +107,17 @@ impl MemoryState {
         self.machine.allocate_pieces(request)
     }
 
-    /// Gives frames back that the caller has from the machine.
+    /// Gives frames back that the caller has from the machine, and nobody has locked.
     pub(crate) fn give_back(&self, frames: &FrameList) {
         let freed = self.machine.free_list(frames);
         debug_assert!(freed.is_ok(), "{freed:?}");
+    }
+}
+
+/// Unmaps a block and gives its frames back, as far as they are not locked.
+pub(crate) fn free_block(host: &Arc<Host>, base: u64) {
+    if let Some(block) = host.memory.blocks.remove(base) {
+        free_frames(host, &block.frames, || block.describe());
     }
 }
 
@@ -204,7 +217,7 @@ fn discard_mdl(host: &Arc<Host>, address: u64) {
         .live(address)
         .is_some_and(|block| block.kind == Kind::Mdl)
     {
-        host.memory.blocks.remove(address);
+        free_block(host, address);
     }
 }
 

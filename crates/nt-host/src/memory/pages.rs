@@ -247,7 +247,7 @@ fn free(host: &Arc<Host>, address: u64) {
         return;
     }
     host.memory.machine.release_cache(&state.frames);
-    host.memory.give_back(&state.frames);
+    super::free_frames(host, &state.frames, || what.clone());
     mdl.set_flags(0, LOCKED);
     with_state(host, &mdl, |state| {
         state.origin = Origin::Pages(false);

@@ -266,7 +266,7 @@ fn free(host: &Arc<Host>, address: u64, tag: u32) {
     check_views(host, &block);
     super::mdl::memory_freed(host, &block);
     crate::bug_check::freed(host, block.base, block.size);
-    host.memory.blocks.remove(block.base);
+    super::free_block(host, block.base);
 }
 
 /// The live block that begins at an address which a release routine was given, or what is wrong with it.

@@ -3,12 +3,16 @@
 //!
 //! A program that frees or protects secured memory is refused at first; then its callbacks run, and
 //! if one of them says that it has unsecured something, the system tries once more.
+//!
+//! What a driver has mapped into the process can be secured as well, for no document says otherwise: that
+//! the mapping stays is then a promise that only the driver can break.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use nt_machine::Protection;
+use nt_machine::{FrameList, Protection};
 
+use super::locked::overlap;
 use super::stacks::Stack;
 use crate::export::{IrqlRule, exports};
 use crate::host::{Host, current};
@@ -34,10 +38,17 @@ struct Secured {
     end: u64,
     write: bool,
     no_change: bool,
+    /// What it shows of a driver's memory; nothing if it is memory of the process's own.
+    shown: FrameList,
     stack: Stack,
 }
 
 impl Secured {
+    fn describe(&self) -> String {
+        let (bytes, start, process) = (self.end - self.start, self.start, self.process);
+        format!("{bytes} bytes at {start:#x} of process {process} are secured")
+    }
+
     /// Whether memory of its process may become `to`.
     const fn allows(&self, to: Option<Protection>) -> bool {
         match to {
@@ -68,11 +79,20 @@ impl SecuredRanges {
         })
     }
 
-    fn has(&self, process: u64, start: u64, end: u64) -> bool {
-        lock(&self.0)
-            .live
-            .values()
-            .any(|secured| secured.process == process && secured.start < end && secured.end > start)
+    /// A secured range, in words, that shows one of these frames of a driver's.
+    pub(super) fn showing(&self, frames: &FrameList) -> Option<String> {
+        let state = lock(&self.0);
+        let mut live = state.live.values();
+        live.find(|secured| overlap(&secured.shown, frames))
+            .map(Secured::describe)
+    }
+
+    /// A secured range of a process, in words, that lies there.
+    pub(super) fn inside(&self, process: u64, start: u64, end: u64) -> Option<String> {
+        let state = lock(&self.0);
+        let mut live = state.live.values();
+        live.find(|it| it.process == process && it.start < end && start < it.end)
+            .map(Secured::describe)
     }
 
     /// The secured ranges of a process, as (address, length).
@@ -122,11 +142,14 @@ fn secure(
     if size == 0 || flags & !FLAGS != 0 || process.is_exiting() {
         return None;
     }
-    // Of one allocation, and not of what a driver has mapped.
-    process.memory.allocation(address, end)?;
+    let shown = if process.memory.has_allocation(address, end) {
+        FrameList::default()
+    } else {
+        process.memory.view_frames(address, end)?
+    };
     process.memory.arena.frames_of(address, size, write)?;
     let (start, end) = whole_pages(address, end);
-    if flags & EXCLUSIVE != 0 && host.memory.secured.has(process.id, start, end) {
+    if flags & EXCLUSIVE != 0 && host.memory.secured.inside(process.id, start, end).is_some() {
         return None;
     }
     let secured = Secured {
@@ -135,6 +158,7 @@ fn secure(
         end,
         write,
         no_change: flags & NO_CHANGE != 0,
+        shown,
         stack: host.memory.stacks.current(),
     };
     let mut state = lock(&host.memory.secured.0);
@@ -222,10 +246,7 @@ pub(crate) fn driver_unloaded(host: &Arc<Host>) {
         .live
         .iter()
         .map(|(handle, it)| {
-            let (bytes, start, process) = (it.end - it.start, it.start, it.process);
-            let detail = format!(
-                "{handle:#x}: {bytes} bytes at {start:#x} of process {process} are secured"
-            );
+            let detail = format!("{handle:#x}: {}", it.describe());
             (detail, Arc::clone(&it.stack))
         })
         .collect();

@@ -10,6 +10,7 @@ use nt_machine::{
 };
 
 use super::MemoryState;
+use super::locked::LockedFrames;
 use super::secure::Callback;
 use super::stacks::Stack;
 use crate::lock;
@@ -21,14 +22,14 @@ const SPACE: u64 = 16 << 30;
 /// Frames of a process's own; freed when neither the process nor a lock needs them.
 pub(crate) struct Region {
     machine: Arc<Machine>,
+    locked: Arc<LockedFrames>,
     frames: FrameList,
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         self.machine.release_cache(&self.frames);
-        let freed = self.machine.free_list(&self.frames);
-        debug_assert!(freed.is_ok(), "{freed:?}");
+        self.locked.give_back_later(&self.machine, &self.frames);
     }
 }
 
@@ -72,6 +73,7 @@ struct State {
 pub(crate) struct ProcessMemory {
     /// Its addresses.
     pub(crate) arena: Arena,
+    locked: Arc<LockedFrames>,
     state: Mutex<State>,
 }
 
@@ -80,6 +82,7 @@ impl ProcessMemory {
     pub(crate) fn new(memory: &MemoryState) -> io::Result<Self> {
         Ok(Self {
             arena: Arena::user(&memory.machine, SPACE)?,
+            locked: Arc::clone(&memory.locked),
             state: Mutex::default(),
         })
     }
@@ -104,6 +107,7 @@ impl ProcessMemory {
             .map_err(|_| NtStatus::NO_MEMORY)?;
         Ok(Region {
             machine: Arc::clone(machine),
+            locked: Arc::clone(&self.locked),
             frames,
         })
     }
@@ -134,11 +138,22 @@ impl ProcessMemory {
         Some(region.frames.pages() * PAGE_SIZE)
     }
 
-    /// The address of the one allocation of the process's own that holds the range.
-    pub(crate) fn allocation(&self, start: u64, end: u64) -> Option<u64> {
+    /// Whether one allocation of the process's own holds the range.
+    pub(crate) fn has_allocation(&self, start: u64, end: u64) -> bool {
         let state = lock(&self.state);
-        let (&address, region) = state.regions.range(..=start).next_back()?;
-        (end <= address + region.frames.pages() * PAGE_SIZE).then_some(address)
+        let region = state.regions.range(..=start).next_back();
+        region.is_some_and(|(at, region)| end <= at + region.frames.pages() * PAGE_SIZE)
+    }
+
+    /// The frames of the pages of a range, if one mapping of a driver's holds it.
+    pub(crate) fn view_frames(&self, start: u64, end: u64) -> Option<FrameList> {
+        let state = lock(&self.state);
+        let (at, view) = state.views.range(..end).next_back()?;
+        let (first, pages) = (at / PAGE_SIZE * PAGE_SIZE, view.frames.pages());
+        let inside = first <= start && end <= first + pages * PAGE_SIZE;
+        let index = start.checked_sub(first)? / PAGE_SIZE;
+        let last = (end - first).div_ceil(PAGE_SIZE);
+        inside.then(|| view.frames.slice(index, last - index))
     }
 
     /// Has a callback called when secured memory is freed or protected; gives its number.
