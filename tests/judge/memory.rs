@@ -36,8 +36,57 @@ caught! {
     write_past_contiguous_memory_is_v135: 135, 0 => "V135";
     executable_contiguous_memory_is_v138: 138, 0 => "V138";
     executable_mapping_is_v139: 139, 0 => "V139";
+    common_buffer_freed_while_locked_is_v312: 312, 0 => "V312";
+    common_buffer_freed_while_locked_through_a_view_is_v312: 312, 1 => "V312";
+    vector_of_common_buffers_freed_while_locked_is_v312: 312, 2 => "V312";
+    contiguous_memory_freed_while_locked_through_a_view_is_v312: 312, 3 => "V312";
+    page_mdl_freed_while_locked_through_its_mapping_is_v312: 312, 4 => "V312";
+    page_mdl_freed_while_locked_through_a_view_is_v312: 312, 5 => "V312";
+    pool_freed_while_locked_is_v312: 312, 6 => "V312";
+    memory_locked_twice_and_unlocked_once_is_v312: 312, 7 => "V312";
+    view_removed_while_secured_is_v133: 133, 1 => "V133";
     unchecked_null_is_v300: 300, 0 => "V300";
     null_given_to_a_routine_of_the_systems_is_v300: 300, 1 => "V300";
+}
+
+/// Does what breaks a rule, except for the breach, and finds nothing reported.
+macro_rules! not_reported {
+    ($($name:ident: $fault:literal, $variant:literal;)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let report = report_of($fault, $variant);
+                assert!(report.is_clean(), "{report}");
+            }
+        )*
+    };
+}
+
+not_reported! {
+    common_buffer_unlocked_and_freed_is_not_reported: 312, 16;
+    common_buffer_unlocked_through_a_view_and_freed_is_not_reported: 312, 17;
+    vector_of_common_buffers_unlocked_and_freed_is_not_reported: 312, 18;
+    contiguous_memory_unlocked_through_a_view_and_freed_is_not_reported: 312, 19;
+    page_mdl_unlocked_through_its_mapping_and_freed_is_not_reported: 312, 20;
+    page_mdl_unlocked_through_a_view_and_freed_is_not_reported: 312, 21;
+    pool_unlocked_and_freed_is_not_reported: 312, 22;
+    memory_unlocked_as_often_as_locked_is_not_reported: 312, 23;
+    view_removed_after_it_was_unsecured_is_not_reported: 133, 2;
+}
+
+#[test]
+fn locked_memory_freed_is_one_violation_that_names_the_mdl() {
+    let report = report_of(312, 1);
+    let [violation] = report.violations.as_slice() else {
+        panic!("{report}")
+    };
+    assert_eq!((violation.rule, violation.code), ("V312", "4E/0x9A"));
+    let message = &violation.message;
+    assert!(
+        message.contains("common buffer") && message.contains("1 of its 2 pages"),
+        "{message}"
+    );
+    assert!(message.contains("locked by MDL 0x"), "{message}");
 }
 
 /// The report after a fault that needs a page of the calling process.

@@ -11,7 +11,7 @@ use wdk_sys::{
 use crate::{
     contiguous, crash,
     device::{Extension, breaks, extension},
-    dma, dma_ex, dma_map, irp, irql, locks, mdl, object, pnp, pool,
+    dma, dma_ex, dma_map, irp, irql, locked, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
     user,
 };
@@ -155,6 +155,7 @@ fn run(function: u32, request: &Request) -> Answer {
     let groups = [
         pool::FAULTS,
         irql::FAULTS,
+        locked::FAULTS,
         locks::FAULTS,
         mdl::FAULTS,
         contiguous::FAULTS,

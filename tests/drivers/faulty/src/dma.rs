@@ -37,10 +37,10 @@ pub(crate) const FAULTS: &[Fault] = &[
 
 /// A common buffer of an adapter.
 #[derive(Clone, Copy)]
-struct CommonBuffer {
+pub(crate) struct CommonBuffer {
     bytes: ULONG,
     logical: PHYSICAL_ADDRESS,
-    memory: PVOID,
+    pub(crate) memory: PVOID,
 }
 
 pub(crate) fn adapter(request: &Request) -> PDMA_ADAPTER {
@@ -60,7 +60,7 @@ pub(crate) fn put(adapter: PDMA_ADAPTER) {
     unsafe { operation!(adapter, PutDmaAdapter)(adapter) };
 }
 
-fn allocate(adapter: PDMA_ADAPTER, bytes: ULONG) -> CommonBuffer {
+pub(crate) fn allocate(adapter: PDMA_ADAPTER, bytes: ULONG) -> CommonBuffer {
     let mut logical = address(0);
     let memory =
         unsafe { operation!(adapter, AllocateCommonBuffer)(adapter, bytes, &raw mut logical, 1) };
@@ -71,7 +71,7 @@ fn allocate(adapter: PDMA_ADAPTER, bytes: ULONG) -> CommonBuffer {
     }
 }
 
-fn free(adapter: PDMA_ADAPTER, buffer: CommonBuffer) {
+pub(crate) fn free(adapter: PDMA_ADAPTER, buffer: CommonBuffer) {
     let CommonBuffer {
         bytes,
         logical,

@@ -109,7 +109,7 @@ fn free_locked((mdl, block): (PMDL, *mut u8)) {
 }
 
 /// A mapping that does not raise.
-fn map_kernel(mdl: PMDL) -> PVOID {
+pub(crate) fn map_kernel(mdl: PMDL) -> PVOID {
     unsafe {
         let base = ptr::null_mut();
         MmMapLockedPagesSpecifyCache(mdl, KERNEL_MODE, CACHED as _, base, 0, NORMAL_NO_EXECUTE)

@@ -15,7 +15,7 @@ use crate::{
     contiguous::contiguous,
     control::{Answer, Fault, OK, Request},
     device::Extension,
-    guard,
+    guard, locked,
     mdl::{CACHED, lock, nonpaged_mdl},
     pool,
     system::{DISPATCH, KERNEL_MODE, NORMAL_NO_EXECUTE, PAGE, USER_MODE, at_irql, current_stack},
@@ -26,7 +26,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     (122, user_pages_left_locked),
     (127, user_sees_old_contents),
     (128, user_sees_part_of_a_page),
-    (133, user_memory_unsecured_twice),
+    (133, secured_wrongly),
     (258, user_address_for_a_kernel_routine),
     (269, unguarded_user_access),
 ];
@@ -149,8 +149,13 @@ fn user_sees_part_of_a_page(_: &Request) -> Answer {
     OK
 }
 
-fn user_memory_unsecured_twice(request: &Request) -> Answer {
+/// The caller's own memory (variant 0), or a view of ours removed while it is secured (1), or after (2).
+fn secured_wrongly(request: &Request) -> Answer {
     const PAGE_READONLY: ULONG = 2;
+    if request.variant != 0 {
+        locked::view_removed_while_secured(request.variant == 2);
+        return OK;
+    }
     let (buffer, bytes) = user_buffer(request);
     unsafe {
         let secured = MmSecureVirtualMemory(buffer, bytes as _, PAGE_READONLY);
