@@ -42,9 +42,9 @@ impl LockedFrames {
             return;
         }
         let mut orphans = FrameList::default();
-        std::mem::take(&mut state.orphans)
-            .into_iter()
-            .for_each(|run| orphans.push(run));
+        for run in std::mem::take(&mut state.orphans) {
+            orphans.push(run);
+        }
         let (free, kept) = state.part(&orphans);
         state.orphans.extend(kept.runs());
         drop(state);

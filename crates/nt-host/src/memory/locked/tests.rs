@@ -19,7 +19,9 @@ const fn run(first: u64, count: u64) -> FrameRange {
 
 fn list(runs: &[FrameRange]) -> FrameList {
     let mut list = FrameList::default();
-    runs.iter().for_each(|run| list.push(*run));
+    for run in runs {
+        list.push(*run);
+    }
     list
 }
 
