@@ -73,7 +73,6 @@ macro_rules! register_refused {
         $(#[test]
         fn $name() {
             refused(Error::$cause, |file| {
-                #[expect(unused_mut, reason = "some cases replace the request as a whole")]
                 let mut $input = good_register();
                 $change;
                 register(file, &$input)

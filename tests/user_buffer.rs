@@ -282,7 +282,7 @@ fn ranges_that_are_not_the_process_s_own_lock_nothing() {
     let (process, _) = scene.stage.provider().expect("another provider");
     let foreign = process.allocate(4096).expect("memory");
     let freed = scene.memory(PAGE);
-    scene.process.free(freed);
+    scene.process.free(freed).expect("freed");
     let ranges = [
         (start, 0),
         (start, u64::MAX),

@@ -1,8 +1,8 @@
 //! A secret order of the 64-bit numbers.
 //!
-//! A Feistel network over two halves of 32 bits, with SipHash-2-4 as its round function: a
+//! A Feistel network over two halves of 32 bits, with `SipHash-2-4` as its round function: a
 //! permutation whatever the round function is, and one that whoever does not have the key cannot
-//! tell from a random one as long as SipHash is a pseudorandom function. Four rounds are enough for
+//! tell from a random one as long as `SipHash` is a pseudorandom function. Four rounds are enough for
 //! that (Luby and Rackoff) up to some 2^16 known pairs; two more let whoever has most of a table's
 //! handles still know nothing of the others.
 

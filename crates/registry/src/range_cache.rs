@@ -351,7 +351,6 @@ impl<V> RangeCache<V> {
 #[cfg(test)]
 #[expect(
     clippy::arithmetic_side_effects,
-    clippy::expect_used,
     reason = "a test may stop"
 )]
 mod tests {

@@ -175,7 +175,6 @@ impl World {
         self.agree("query", actual, expected)
     }
 
-    #[expect(clippy::type_complexity, reason = "compared whole, and nowhere else")]
     fn expect_pieces(
         &self,
         file: usize,
