@@ -349,10 +349,7 @@ impl<V> RangeCache<V> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    reason = "a test may stop"
-)]
+#[expect(clippy::arithmetic_side_effects, reason = "a test may stop")]
 mod tests {
     use super::*;
     use crate::slab::visits;
