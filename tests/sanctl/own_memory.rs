@@ -247,7 +247,7 @@ fn watch_shows_what_happens_to_the_device_meanwhile() {
         accepted(stage.device.stop()).expect("a stop");
         accepted(stage.device.start()).expect("a start");
         // The thread that listens has been told by then.
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(std::time::Duration::from_secs(1));
     });
     let words = ["watch", "--every", "1s", "--for", "3s"];
     let printed = computer.prints(&words);
