@@ -260,3 +260,39 @@ fn watch_shows_what_happens_to_the_device_meanwhile() {
     assert!(first.ends_with("failed 0/s"), "{printed}");
     computer.finish();
 }
+
+#[test]
+fn copy_will_do_where_the_memory_itself_cannot_be_had_in_one_piece() {
+    let computer = Computer::installed();
+    let (message, _) = refused(&computer, &["allocate 1M", "buffer 1"], Exit::Failed);
+    assert!(message.contains("CONFLICTING_ADDRESSES"), "{message}");
+    let said = session(
+        &computer,
+        &[
+            "allocate 1M",
+            "buffer 1 --copy",
+            "write 2 0 hello",
+            "synchronize 2 device",
+            "synchronize 2 processor --offset 2 --length 100",
+            "read 2 0 5",
+        ],
+    );
+    assert_eq!(
+        (&said[1]["copy"], &said[1]["kind"]),
+        (&true.into(), &"UserBuffer".into())
+    );
+    assert_eq!(said[3]["synchronized"], 1 << 20);
+    assert_eq!(said[4]["synchronized"], 100);
+    assert_eq!(said[5]["text"], "hello");
+    let (message, _) = refused(
+        &computer,
+        &[
+            "allocate 4K",
+            "buffer 1 --access read",
+            "synchronize 2 processor",
+        ],
+        Exit::Failed,
+    );
+    assert!(message.contains("INVALID_PARAMETER"), "{message}");
+    computer.finish();
+}

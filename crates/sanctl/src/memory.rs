@@ -31,6 +31,7 @@ pub(crate) struct Shown {
     node: Option<u32>,
     low: bool,
     rung: u32,
+    copy: bool,
     pieces: Vec<ShownPiece>,
 }
 
@@ -58,6 +59,7 @@ impl Shown {
             node: registration.node(),
             low: registration.is_low(),
             rung: registration.rung(),
+            copy: registration.is_copy(),
             pieces: registration
                 .pieces()
                 .iter()
@@ -122,6 +124,9 @@ impl Report for Shown {
                 "second best",
                 format!("step {} of the driver's ladder", self.rung),
             ));
+        }
+        if self.copy {
+            rows.push(("a copy", "synchronize brings it up to date".to_owned()));
         }
         if self.pieces.len() > 1 {
             rows.push(("pieces", self.pieces.len().to_string()));

@@ -1,6 +1,6 @@
 //! Memory of a program's own: registered where it lies, and secured.
 
-use sanproxy_provider::{Access, Kind, Provider, Status, UserBufferOptions};
+use sanproxy_provider::{Access, Kind, Provider, Side, Status, UserBufferOptions};
 
 use super::{Check, Finding, Ground, Named, ensure, words};
 use crate::system::{Pages, System};
@@ -10,12 +10,17 @@ const LENGTH: u64 = 4 * PAGE;
 
 /// All of them.
 pub(super) fn checks<S: System>() -> Vec<Check<S>> {
-    let checks: [Named<S>; 5] = [
+    let checks: [Named<S>; 7] = [
         ("own_memory_is_registered_where_it_lies", registered),
         ("own_memory_is_registered_more_than_once", twice),
         ("secured_memory_is_not_freed_until_it_is_unsecured", secured),
         ("range_that_is_not_ones_own_is_refused", not_ones_own),
         ("own_memory_goes_with_its_file", closing),
+        ("own_memory_is_synchronized_as_it_is_granted", synchronized),
+        (
+            "own_memory_is_had_in_one_low_piece_if_a_copy_will_do",
+            copied,
+        ),
     ];
     let checks = checks.into_iter();
     checks.map(|(name, run)| Check { name, run }).collect()
@@ -109,4 +114,42 @@ fn closing<S: System>(ground: &Ground<'_, S>) -> Finding {
         .checked_sub(after.live_registrations);
     ensure(gone == Some(1), || format!("{gone:?} went"))?;
     pages.free().map_err(|(_, error)| words(error))
+}
+
+/// Synchronising is for what the device may do; where the adapter cannot, it says so.
+fn synchronized<S: System>(ground: &Ground<'_, S>) -> Finding {
+    let (provider, pages) = memory(ground)?;
+    let options = UserBufferOptions::new(pages.start(), LENGTH, Access::Read).allow_pieces();
+    let made = provider.register_user_buffer(&options).map_err(words)?;
+    let done = made.synchronize(Side::Device, 100, 1000);
+    let status = done.err().and_then(|error| error.status());
+    ensure(matches!(status, None | Some(Status::NOT_SUPPORTED)), || {
+        format!("for the device: {status:?}")
+    })?;
+    let refused = made.synchronize(Side::Processor, 0, 1);
+    let status = refused.err().and_then(|error| error.status());
+    ensure(status == Some(Status::INVALID_PARAMETER), || {
+        format!("for the processor: {status:?}")
+    })?;
+    made.release().map_err(words)
+}
+
+/// In one piece below 4 GiB the device is given a copy, or, on some machines, the memory itself.
+fn copied<S: System>(ground: &Ground<'_, S>) -> Finding {
+    let (provider, pages) = memory(ground)?;
+    let options = UserBufferOptions::new(pages.start(), LENGTH, Access::ReadWrite);
+    let options = options.low_memory().allow_copy();
+    let made = provider.register_user_buffer(&options).map_err(words)?;
+    ensure(made.pieces().len() == 1, || "in pieces".to_owned())?;
+    made.write_at(0, b"written by the program").map_err(words)?;
+    made.synchronize(Side::Device, 0, LENGTH)
+        .or_else(|error| match error.status() {
+            Some(Status::NOT_SUPPORTED) if !made.is_copy() => Ok(()),
+            _ => Err(words(error)),
+        })?;
+    // What it wrote is what it reads again, through either side.
+    let mut seen = [0; 22];
+    made.read_at(0, &mut seen).map_err(words)?;
+    ensure(&seen == b"written by the program", || format!("{seen:?}"))?;
+    made.release().map_err(words)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sanproxy_provider::Access;
+use sanproxy_provider::{Access, Side};
 
 use crate::amount::{parse_bytes, parse_duration};
 use crate::arguments::Wish;
@@ -138,6 +138,26 @@ pub(super) enum OwnMemory {
         /// Below 4 GiB as the device sees it
         #[arg(long)]
         low: bool,
+        /// Not above this address, as the device sees it
+        #[arg(long, value_parser = parse_bytes, value_name = "ADDRESS")]
+        highest: Option<u64>,
+        /// If the device cannot be given the memory itself, a copy will do
+        #[arg(long)]
+        copy: bool,
+    },
+    /// Bring a registration up to date: what the program wrote for the device, or the other way round
+    Synchronize {
+        /// The registration
+        number: u64,
+        /// Who is to see what the other side wrote
+        #[arg(value_enum)]
+        side: SideName,
+        /// Where in it; the beginning, if nothing is said
+        #[arg(long, value_parser = parse_bytes, default_value = "0", value_name = "SIZE")]
+        offset: u64,
+        /// How much; all the rest, if nothing is said
+        #[arg(long, value_parser = parse_bytes, value_name = "SIZE")]
+        length: Option<u64>,
     },
     /// Secure memory of this program's own, so that it cannot be freed unnoticed
     Secure(Part),
@@ -197,6 +217,24 @@ pub(super) struct Part {
     /// What the device may do with it, or what cannot be taken away
     #[arg(long, value_enum, default_value_t = AccessName::Both, value_name = "ACCESS")]
     pub(super) access: AccessName,
+}
+
+/// A side of a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SideName {
+    /// The device
+    Device,
+    /// The processor, and with it the program
+    Processor,
+}
+
+impl From<SideName> for Side {
+    fn from(name: SideName) -> Self {
+        match name {
+            SideName::Device => Self::Device,
+            SideName::Processor => Self::Processor,
+        }
+    }
 }
 
 /// An access.

@@ -10,6 +10,9 @@ use crate::failure::Failure;
 use crate::screen::Screen;
 use crate::system::{Pages, System};
 
+/// Sets a flag of a request.
+type Flag = fn(UserBufferOptions) -> UserBufferOptions;
+
 impl<S: System> Session<'_, S> {
     /// Commands about memory of this program's own.
     pub(super) fn own_memory(
@@ -34,18 +37,43 @@ impl<S: System> Session<'_, S> {
                 self.free(memory)?;
                 screen.sample(&Said::Freed { freed: memory })
             }
-            OwnMemory::Buffer { part, pieces, low } => {
+            OwnMemory::Buffer {
+                part,
+                pieces,
+                low,
+                highest,
+                copy,
+            } => {
                 let (start, length) = self.place(part)?;
                 let mut options = UserBufferOptions::new(start, length, part.access.into());
-                if pieces {
-                    options = options.allow_pieces();
+                if let Some(highest) = highest {
+                    options = options.highest(highest);
                 }
-                if low {
-                    options = options.low_memory();
+                let flags: [(bool, Flag); 3] = [
+                    (pieces, UserBufferOptions::allow_pieces),
+                    (low, UserBufferOptions::low_memory),
+                    (copy, UserBufferOptions::allow_copy),
+                ];
+                for (wanted, flag) in flags {
+                    if wanted {
+                        options = flag(options);
+                    }
                 }
                 let made = self.file()?.provider.register_user_buffer(&options);
                 let registration = made.map_err(|error| self.explain(error, part))?;
                 self.hold(screen, registration)
+            }
+            OwnMemory::Synchronize {
+                number,
+                side,
+                offset,
+                length,
+            } => {
+                let registration = self.find(number)?;
+                let rest = registration.length().saturating_sub(offset);
+                let synchronized = length.unwrap_or(rest);
+                registration.synchronize(side.into(), offset, synchronized)?;
+                screen.sample(&Said::Synchronized { synchronized })
             }
             OwnMemory::Secure(part) => {
                 let (start, length) = self.place(part)?;

@@ -48,6 +48,9 @@ pub(super) enum Said {
     Unsecured {
         unsecured: u64,
     },
+    Synchronized {
+        synchronized: u64,
+    },
     Sent {
         sent: usize,
     },
@@ -91,6 +94,9 @@ impl Report for Said {
                 "Range {range} (handle {handle}): {length} bytes at {address} are secured\n"
             ),
             Self::Unsecured { unsecured } => format!("Range {unsecured} is no longer secured.\n"),
+            Self::Synchronized { synchronized } => {
+                format!("Synchronized {synchronized} bytes.\n")
+            }
             Self::Sent { sent } => format!("Sent {sent} bytes.\n"),
             Self::File { file } => format!("File {file}.\n"),
             Self::Disconnected { .. } => "Disconnected.\n".to_owned(),
