@@ -740,3 +740,40 @@ fn racing_closes_of_both_sides_end_every_request() {
     }
     assert_clean(stage);
 }
+
+#[test]
+fn message_is_received_where_the_process_wants_it() {
+    let stage = started();
+    let (process, one) = stage.open().expect("a file");
+    let (_, other) = stage.open().expect("another file");
+    connect(&one, &other);
+    let address = process.allocate(8192).expect("memory") + 4000;
+    let pending = one
+        .begin_read_into(address, 200, 0)
+        .expect("the driver comes back");
+    assert!(pending.result().is_none());
+    sent(begin_send(&other, &[7; 150])).expect("sent");
+    let result = pending.finish(&mut []).expect("it ends");
+    assert_eq!(outcome(result), Ok(150));
+    let mut bytes = [0; 151];
+    process.read(address, &mut bytes).expect("its own memory");
+    assert_eq!((bytes[0], bytes[149], bytes[150]), (7, 7, 0));
+    drop((one, other));
+    assert_clean(stage);
+}
+
+#[test]
+fn message_is_not_received_where_the_process_has_nothing() {
+    let stage = started();
+    let (process, one) = stage.open().expect("a file");
+    let (_, other) = stage.open().expect("another file");
+    connect(&one, &other);
+    let address = process.allocate(4096).expect("memory");
+    let pending = one
+        .begin_read_into(address + 4000, 200, 0)
+        .expect("the driver comes back");
+    let result = pending.finish(&mut []).expect("it ends");
+    assert_eq!(outcome(result), Err(Status::ACCESS_VIOLATION));
+    drop((one, other));
+    assert_clean(stage);
+}

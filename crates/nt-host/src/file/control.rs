@@ -189,7 +189,26 @@ impl File {
         self.check_open()?;
         let _active = self.process.enter();
         thread::in_process(&self.process, || {
-            transfer::read(&self.host, &self.process, &self.file, length, offset)
+            transfer::read(&self.host, &self.process, &self.file, length, offset, None)
+        })
+    }
+
+    /// Begins to read into memory of the process, and returns when the driver does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`File::begin`].
+    pub fn begin_read_into(
+        &self,
+        address: u64,
+        length: usize,
+        offset: u64,
+    ) -> Result<Pending, HostError> {
+        self.check_open()?;
+        let _active = self.process.enter();
+        let named = Some(address);
+        thread::in_process(&self.process, || {
+            transfer::read(&self.host, &self.process, &self.file, length, offset, named)
         })
     }
 

@@ -21,6 +21,8 @@ struct Sender<'a> {
     top: u64,
     request: Arc<Irp>,
     buffers: [u64; 2],
+    /// Memory that the caller names, instead of a buffer made for the request.
+    named: Option<u64>,
     user_output: bool,
 }
 
@@ -52,6 +54,7 @@ impl<'a> Sender<'a> {
             top,
             request,
             buffers,
+            named: None,
             user_output: false,
         })
     }
@@ -81,6 +84,9 @@ impl<'a> Sender<'a> {
     ) -> Result<u64, NtStatus> {
         if length == 0 {
             return Ok(0);
+        }
+        if let Some(address) = self.named {
+            return Ok(address);
         }
         let address = memory::allocate_user(self.host, self.process, length)?;
         self.buffers[which] = address;
@@ -186,15 +192,17 @@ fn prepare_control(
     Ok(())
 }
 
-/// Sends a read request.
+/// Sends a read request; `named` is where the caller wants the data.
 pub(super) fn read(
     host: &Arc<Host>,
     process: &Arc<ProcessObject>,
     file: &Arc<FileObject>,
     length: usize,
     offset: u64,
+    named: Option<u64>,
 ) -> Result<Pending, HostError> {
     let mut sender = Sender::new(host, process, file, major::READ, Mode::User)?;
+    sender.named = named;
     set_range(&sender, length, offset);
     let flags: u32 = peek(sender.top + device::FLAGS);
     let prepared = if !file.access.read {
