@@ -3,6 +3,8 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use clap::CommandFactory;
+use sanctl::arguments::Arguments;
 use sanproxy_abi::{CODES, ControlCode, Error};
 
 fn root() -> PathBuf {
@@ -294,5 +296,37 @@ fn page_of_docs_is_named_in_the_readme() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let told = readme.contains(&format!("docs/{name}")) || name == "imports.txt";
         assert!(told, "README.md does not lead to docs/{name}");
+    }
+}
+
+#[test]
+fn command_and_option_of_the_readme_are_those_of_sanctl() {
+    let readme = read("README.md");
+    let (_, table) = readme.split_once("| command | does |").expect("the table");
+    let table = table.split("\n\n").next().expect("its rows");
+    let sanctl = Arguments::command();
+    let mut named = Vec::new();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let (cell, does) = row.split_once(" | ").expect("two cells");
+        let commands: Vec<_> = quoted(cell)
+            .map(|text| text.split(' ').next().expect("a word"))
+            .map(|name| {
+                let found = sanctl.find_subcommand(name);
+                found.unwrap_or_else(|| panic!("sanctl has no command {name}"))
+            })
+            .collect();
+        for option in quoted(does).filter_map(|text| text.strip_prefix("--")) {
+            let mut all = commands.iter().flat_map(|command| command.get_arguments());
+            assert!(
+                all.any(|argument| argument.get_long() == Some(option)),
+                "no command of the row has --{option}: {row}"
+            );
+        }
+        named.extend(commands.iter().map(|command| command.get_name().to_owned()));
+    }
+    for command in sanctl.get_subcommands().map(|command| command.get_name()) {
+        // It only tells where it works.
+        let told = named.iter().any(|name| name == command) || command == "release";
+        assert!(told, "README.md does not name sanctl {command}");
     }
 }

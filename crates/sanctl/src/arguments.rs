@@ -113,6 +113,8 @@ Examples:
   sanctl session -c endpoint -c \"connect 7\" -c \"send hello\" -c receive
                                      messages, with another session that connects here
 
+`file 2` goes on with a second open file: one session can be both sides of a connection.
+
 A script stops at its first error, with that error's exit code. All registrations of a session
 are released at its end. With --json each command prints one line.")]
     Session {
@@ -166,7 +168,7 @@ Examples:
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
-    /// Show the counters of the device as they change, until Ctrl-C
+    /// Show the counters of the device as they change, and its events, until Ctrl-C
     Watch {
         /// How often
         #[arg(long, default_value = "1s", value_parser = parse_duration, value_name = "DURATION")]
