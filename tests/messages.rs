@@ -207,6 +207,70 @@ fn empty_and_oversized_transfers_are_refused_and_counted() {
     assert_clean(stage);
 }
 
+/// Both files send and receive, by transfers and by exchanges, while other threads change the buffers.
+fn talk_with_restless_buffers(stage: &Stage) {
+    let (one, other) = pair(stage);
+    stage.host.set_restless_buffers(true);
+    for length in [1, 1000, LONGEST_MESSAGE] {
+        let mut room = vec![0; LONGEST_MESSAGE];
+        assert_eq!(
+            outcome(one.write(&vec![u8::MAX; length], 0).expect("sent")),
+            Ok(length)
+        );
+        // What has been sent lies still; its receiver's buffer does not.
+        stage.host.set_restless_buffers(false);
+        let received = other.read(&mut room, 0).expect("received");
+        assert_eq!(outcome(received), Ok(length));
+        let first = room[0];
+        assert!(
+            room[..length].iter().all(|byte| *byte == first),
+            "{length} bytes of one moment"
+        );
+        // It had changed before the driver came to it.
+        assert_ne!(first, u8::MAX);
+        stage.host.set_restless_buffers(true);
+        assert_eq!(
+            outcome(one.write(&vec![2; length], 0).expect("sent")),
+            Ok(length)
+        );
+        let received = other.read(&mut room, 0).expect("received");
+        assert_eq!(outcome(received), Ok(length));
+    }
+    stage.host.set_restless_buffers(false);
+}
+
+#[test]
+fn message_is_what_the_buffer_held_at_one_moment_however_it_changes() {
+    let stage = started();
+    talk_with_restless_buffers(&stage);
+    assert_clean(stage);
+}
+
+#[test]
+fn exchange_takes_its_message_and_lengths_once_however_the_buffers_change() {
+    let stage = started();
+    let (one, other) = pair(&stage);
+    other.write(b"the answer", 0).expect("sent");
+    stage.host.set_restless_buffers(true);
+    let header = ExchangeInput {
+        header: Header::of::<ExchangeInput>(),
+        flags: Flags(0),
+        reserved: Reserved(0),
+    };
+    let mut input = header.as_bytes().to_vec();
+    input.extend(b"the question");
+    let exchange = Control::new(ControlCode::Exchange.value(), &input, 64);
+    let (result, _) = one.control(&exchange).expect("the driver comes back");
+    assert_eq!(outcome(result), Ok(10));
+    stage.host.set_restless_buffers(false);
+    let mut room = [0; 64];
+    let received = other.read(&mut room, 0).expect("received");
+    assert_eq!(outcome(received), Ok(12));
+    assert_eq!(&room[..12], b"the question");
+    drop((one, other));
+    assert_clean(stage);
+}
+
 #[test]
 fn transfer_without_a_connection_is_refused() {
     let stage = started();

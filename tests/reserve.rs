@@ -2,11 +2,25 @@
 //!
 //! Cites san.md: R21; security.md: C24.
 
-use sanproxy_abi::Method;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread,
+};
+
+use nt_host::{File, Host, RegistryValue};
+use sanproxy_abi::{
+    Method, RegisterFlags, Status,
+    wire::{Choice, Flags, RegisterOutput},
+};
 use sanproxy_provider::{RegisterOptions, Registration};
 use sanproxy_tests::{
     channel::HostChannel,
     scene::{Scene, scene},
+    stage::Setting,
+    wire::{good_register, register, release},
 };
 
 const KIB: u64 = 1 << 10;
@@ -68,4 +82,87 @@ fn reserve_page_is_zero_again_for_the_next_owner() {
     }
     drop(all);
     scene.finish();
+}
+
+/// Registers a mapped page through a file while the adapter has no memory.
+fn mapped_from_the_reserve(host: &Host, file: &File) -> Result<RegisterOutput, Status> {
+    host.faults()
+        .fail_routine("AllocateCommonBufferWithBounds", 1);
+    let mut input = good_register();
+    input.flags = Flags(RegisterFlags::MAP.bits());
+    let made = register(file, &input);
+    host.faults().clear();
+    if let Ok(made) = &made {
+        assert_eq!(made.method, Choice(Method::Reserve.value()));
+    }
+    made
+}
+
+/// Closes the handle, and has `meanwhile` done when the views have been taken out of the file, before they are unmapped.
+fn close(
+    host: &Arc<Host>,
+    file: &Arc<File>,
+    meanwhile: impl FnOnce() + Send + 'static,
+) -> Receiver<()> {
+    let (tell, unmapping) = mpsc::channel();
+    host.at_routine("MmUnmapLockedPages", 1, move || {
+        let _ = tell.send(());
+        meanwhile();
+    });
+    let file = Arc::clone(file);
+    thread::spawn(move || file.close_handle());
+    unmapping
+}
+
+#[test]
+fn page_of_the_reserve_has_no_next_owner_while_a_process_still_sees_it() {
+    let stage = Setting::default()
+        .parameter("ReserveBytes", RegistryValue::Dword(4096))
+        .started()
+        .expect("the device starts");
+    let (_owner, file) = stage.open().expect("a file");
+    let (_next, next_file) = stage.open().expect("another file");
+    let (file, next_file) = (Arc::new(file), Arc::new(next_file));
+    let made = mapped_from_the_reserve(&stage.host, &file).expect("the one page");
+    let full = mapped_from_the_reserve(&stage.host, &next_file).map(|_| ());
+    assert_eq!(full, Err(Status::INSUFFICIENT_RESOURCES));
+
+    let (released, is_released) = mpsc::channel();
+    let (answer, answered): (Sender<Result<(), Status>>, _) = mpsc::channel();
+    let (host, closing, asking) = (
+        Arc::clone(&stage.host),
+        Arc::clone(&file),
+        Arc::clone(&next_file),
+    );
+    // A release is inside of the driver (it has entered the device, and is about to enter the file) when the last handle is
+    // closed. It ends before the cleanup has unmapped anything.
+    stage
+        .host
+        .at_routine("ExAcquireRundownProtection", 2, move || {
+            let other = Arc::clone(&host);
+            let unmapping = close(&host, &closing, move || {
+                let _ = is_released.recv();
+                let next = mapped_from_the_reserve(&other, &asking).map(|_| ());
+                let _ = answer.send(next);
+            });
+            let _ = unmapping.recv();
+        });
+    release(&file, made.handle).expect("released");
+    released.send(()).expect("somebody waits");
+    let next = answered.recv().expect("an answer");
+    assert_eq!(
+        next,
+        Err(Status::INSUFFICIENT_RESOURCES),
+        "it is still seen"
+    );
+
+    // When it is unmapped, it is free.
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while mapped_from_the_reserve(&stage.host, &next_file).is_err() {
+        assert!(std::time::Instant::now() < limit, "it is never given back");
+        thread::yield_now();
+    }
+    drop((file, next_file));
+    let report = stage.finish().expect("the driver unloads");
+    assert!(report.is_clean(), "{report}");
 }

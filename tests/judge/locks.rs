@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::stage::{INTERFACE, Stage, caught, caught_in_life, code, fault, input, work};
+use nt_host::{Control, RegistryValue};
+
+use crate::stage::{INTERFACE, Stage, builder, caught, caught_in_life, code, fault, input, work};
 
 caught! {
     fast_mutex_taken_twice_is_v075: 75, 0 => "V075";
@@ -76,4 +78,22 @@ fn suspended_thread_stands_still_when_the_level_lets_apcs_through() {
     assert_eq!(calls("ExAcquireFastMutex"), 1);
     let report = stage.end();
     assert!(report.is_clean(), "{report}");
+}
+
+#[test]
+fn lock_owned_by_a_thread_that_has_ended_is_v083() {
+    let stage = Stage::on(builder().parameter("Fault", RegistryValue::Dword(83)));
+    let input = input(0, 0);
+    let pending = stage
+        .file()
+        .begin(&Control::new(code(work::WAIT), &input, 0))
+        .expect("it comes back");
+    // The cancel routine runs in a thread that is gone afterwards.
+    thread::scope(|scope| {
+        let cancelled = scope.spawn(|| pending.cancel().expect("it comes back"));
+        assert!(cancelled.join().expect("it ends"));
+    });
+    drop(pending);
+    let report = stage.end();
+    assert!(report.has("V083"), "{report}");
 }

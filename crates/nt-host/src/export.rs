@@ -218,6 +218,7 @@ impl Observer for Watch {
             );
             host.violation(export.rule, export.code, message);
         }
+        host.restless.called();
         suspension::entered(&host);
     }
 

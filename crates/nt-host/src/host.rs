@@ -33,6 +33,7 @@ use crate::process::{ProcessObject, Processes};
 use crate::random::Generator;
 use crate::registry::{Registry, RegistryValue};
 use crate::remove_lock::RemoveLocks;
+use crate::restless::Restless;
 use crate::security::Captured;
 use crate::status::NtStatus;
 use crate::suspension::Suspensions;
@@ -63,8 +64,16 @@ impl From<NtStatus> for HostError {
     }
 }
 
-/// Calls left until something happens, and what.
-type Interruption = (u64, Box<dyn FnOnce() + Send>);
+/// Something that happens at a call of the driver.
+struct Interruption {
+    /// The routine, by its index in the table, unless every routine counts.
+    routine: Option<usize>,
+    /// Calls left.
+    left: u64,
+    /// How long the driver waits for it at most.
+    patience: Duration,
+    work: Box<dyn FnOnce() + Send>,
+}
 
 /// One simulated system.
 pub struct Host {
@@ -99,6 +108,7 @@ pub struct Host {
     pub(crate) random: Generator,
     pub(crate) registry: Registry,
     pub(crate) remove_locks: RemoveLocks,
+    pub(crate) restless: Restless,
     pub(crate) strings: Strings,
     pub(crate) suspensions: Suspensions,
     pub(crate) waits: Waits,
@@ -222,6 +232,7 @@ impl HostBuilder {
             random: Generator::default(),
             registry: Registry::default(),
             remove_locks: RemoveLocks::default(),
+            restless: Restless::default(),
             strings: Strings::default(),
             suspensions: Suspensions::default(),
             waits: Waits::default(),
@@ -286,7 +297,30 @@ impl Host {
     ///
     /// The driver goes on when `work` has ended, or after 50 ms: it may be waiting for the driver.
     pub fn at_call(&self, n: u64, work: impl FnOnce() + Send + 'static) {
-        *lock(&self.interruption) = Some((n, Box::new(work)));
+        self.interrupt_at(Interruption {
+            routine: None,
+            left: n,
+            patience: Duration::from_millis(50),
+            work: Box::new(work),
+        });
+    }
+
+    /// As [`Host::at_call`], at the driver's `n`-th call of one routine, which waits until `work` has ended
+    /// (5 seconds at most). A routine that the host does not export is never called.
+    pub fn at_routine(&self, routine: &str, n: u64, work: impl FnOnce() + Send + 'static) {
+        let Some(routine) = export::table().routine(routine) else {
+            return;
+        };
+        self.interrupt_at(Interruption {
+            routine: Some(routine.tag),
+            left: n,
+            patience: Duration::from_secs(5),
+            work: Box::new(work),
+        });
+    }
+
+    fn interrupt_at(&self, interruption: Interruption) {
+        *lock(&self.interruption) = Some(interruption);
         self.interruption_set.store(true, Ordering::SeqCst);
     }
 
@@ -296,23 +330,31 @@ impl Host {
             count.fetch_add(1, Ordering::Relaxed);
         }
         if self.interruption_set.load(Ordering::Relaxed) {
-            self.interrupt();
+            self.interrupt(index);
         }
     }
 
-    fn interrupt(&self) {
+    fn interrupt(&self, index: usize) {
         let due = {
-            let mut interruption = lock(&self.interruption);
-            let is_due = interruption.as_mut().is_some_and(|(left, _)| {
-                *left = left.saturating_sub(1);
-                *left == 0
+            let mut next = lock(&self.interruption);
+            let is_due = next.as_mut().is_some_and(|next| {
+                if next.routine.is_none_or(|routine| routine == index) {
+                    next.left = next.left.saturating_sub(1);
+                }
+                next.left == 0
             });
-            if is_due { interruption.take() } else { None }
+            if is_due {
+                self.interruption_set.store(false, Ordering::SeqCst);
+                next.take()
+            } else {
+                None
+            }
         };
-        let Some((_, work)) = due else { return };
-        self.interruption_set.store(false, Ordering::SeqCst);
+        let Some(Interruption { patience, work, .. }) = due else {
+            return;
+        };
         let running = std::thread::spawn(work);
-        let deadline = std::time::Instant::now() + Duration::from_millis(50);
+        let deadline = std::time::Instant::now() + patience;
         while !running.is_finished() && std::time::Instant::now() < deadline {
             std::thread::yield_now();
         }

@@ -55,6 +55,7 @@ mod process;
 mod random;
 mod registry;
 mod remove_lock;
+mod restless;
 mod runtime;
 mod security;
 mod status;

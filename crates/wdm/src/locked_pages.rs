@@ -63,7 +63,7 @@ impl From<NoMemory> for LockError {
 
 /// Locked pages of a process, unlocked on drop.
 ///
-/// It must be dropped before the process has ended: whoever keeps one watches the end of processes.
+/// It must be dropped before the process has ended: [how](crate::process#what-must-not-outlive-a-process).
 ///
 /// # Invariants
 ///

@@ -1,4 +1,18 @@
 //! Processes: keeping one, running inside one, noticing the end of one.
+//!
+//! # What must not outlive a process
+//!
+//! A [`UserMapping`](crate::user_mapping::UserMapping), [`LockedPages`](crate::locked_pages::LockedPages)
+//! and a [`SecuredRange`](crate::secured_range::SecuredRange) are made in the process that they belong
+//! to, and have to be dropped before it has ended. The layer cannot see to that by types: any
+//! value can be kept in a static or leaked without `unsafe`, a lifetime would not let a driver
+//! keep one with its file, and a count of what is left would be noticed at a moment at which
+//! nothing can be done any more but what the system does by itself: it stops with bug check 0x76 for pages
+//! left locked. So it is an obligation of whoever keeps one, and there is one way to meet it:
+//! make it between [`Rundown::enter`](crate::rundown::Rundown::enter) and the drop of what that gives, on a
+//! gate that the driver's [`process_exit`](crate::entry::Driver::process_exit) closes with
+//! [`Rundown::run_down`](crate::rundown::Rundown::run_down), and drop all that there are of the process in there. The kernel calls
+//! that in the last thread of the process, before it takes its address space apart.
 
 // UNSAFETY: references process objects and attaches to their address spaces.
 #![expect(unsafe_code, reason = "calls the process routines of the kernel")]

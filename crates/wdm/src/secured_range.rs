@@ -30,7 +30,7 @@ pub enum Kept {
 /// A range of a process's own memory that the process cannot free, and whose access it cannot take
 /// away. Unsecured on drop, in that process.
 ///
-/// It must be dropped before the process has ended: whoever keeps one watches the end of processes.
+/// It must be dropped before the process has ended: [how](crate::process#what-must-not-outlive-a-process).
 ///
 /// # Invariants
 ///

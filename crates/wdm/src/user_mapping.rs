@@ -26,7 +26,7 @@ const MDL_MAPPING_NO_WRITE: usize = 0x8000_0000;
 
 /// A view of memory in a process.
 ///
-/// It must be dropped before the process has ended: whoever keeps one watches the end of processes.
+/// It must be dropped before the process has ended: [how](crate::process#what-must-not-outlive-a-process).
 ///
 /// # Invariants
 ///

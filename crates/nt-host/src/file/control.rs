@@ -271,6 +271,16 @@ impl File {
         Ok(Self::new(host, Arc::clone(&target.object), handle, file))
     }
 
+    /// Closes the handle while others may still be using it: their requests go on, and the file stays until
+    /// the last of them has ended. Later requests are refused.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Stopped`] if the driver did not survive it.
+    pub fn close_handle(&self) -> Result<(), HostError> {
+        super::close_handle(&self.host, &self.process, self.handle).map_err(HostError::from)
+    }
+
     /// Closes the handle.
     ///
     /// # Errors
@@ -374,6 +384,7 @@ impl Drop for Pending {
     fn drop(&mut self) {
         for buffer in self.buffers {
             if buffer != 0 {
+                self.host.restless.remove(buffer);
                 // Whoever secures the buffer of a request under way keeps it.
                 let _kept = crate::memory::free_user(&self.host, &self.process, buffer);
             }

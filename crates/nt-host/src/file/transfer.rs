@@ -92,6 +92,7 @@ impl<'a> Sender<'a> {
         self.buffers[which] = address;
         let contents = &contents[..contents.len().min(length)];
         memory::write_user(self.process, address, contents)?;
+        self.host.restless.add(self.process, address, length);
         Ok(address)
     }
 

@@ -208,6 +208,9 @@ unsafe extern "C" fn cancel(device: *mut DEVICE_OBJECT, irp: *mut IRP) {
     if breaks(267) {
         return;
     }
+    if breaks(83) {
+        locks::keep_for_ever();
+    }
     let extension = extension(device);
     if take_pending(extension, irp).is_some() {
         complete(irp, STATUS_CANCELLED, 0);

@@ -1,6 +1,6 @@
 //! Locks, waits and APC state: rules V033 to V036 and V075 to V104.
 
-use core::ptr;
+use core::{ptr, sync::atomic::AtomicUsize};
 
 use wdk_sys::{
     FAST_MUTEX, KEVENT, LARGE_INTEGER, STATUS_DEVICE_NOT_READY,
@@ -301,4 +301,13 @@ fn attached_at_return(request: &Request) -> Answer {
         KeStackAttachProcess(IoGetCurrentProcess().cast(), state);
     }
     OK
+}
+
+/// Takes a lock that this thread never gives back. It lies in the image, which outlives every device.
+pub(crate) fn keep_for_ever() {
+    static LOCK: AtomicUsize = AtomicUsize::new(0);
+    unsafe {
+        KeEnterCriticalRegion();
+        ExAcquirePushLockExclusiveEx(LOCK.as_ptr().cast(), 0);
+    }
 }
