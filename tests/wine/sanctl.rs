@@ -279,3 +279,16 @@ fn sanctl_quota_now_holds_at_once() -> Outcome {
     assert_eq!(sanctl(&session, &arguments)?.code, DONE);
     Ok(())
 }
+
+#[test]
+fn sanctl_watch_ends_when_its_time_is_over() -> Outcome {
+    let session = Session::with_driver()?;
+    let arguments = ["watch", "--every", "200ms", "--for", "1s", "--json"];
+    let finished = sanctl(&session, &arguments)?;
+    assert_eq!(finished.code, DONE, "{finished:?}");
+    let samples = finished.output.lines().map(serde_json::from_str::<Value>);
+    let samples = samples.collect::<Result<Vec<_>, _>>()?;
+    assert!(samples.len() >= 3, "{finished:?}");
+    assert_eq!(samples[0]["events"], serde_json::json!({}));
+    Ok(())
+}
