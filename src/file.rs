@@ -178,6 +178,19 @@ impl File {
         Ok((&self.space, inside))
     }
 
+    /// Refuses memory that the driver has mapped into the current process.
+    pub(crate) fn check_own(&self, start: u64, length: u64) -> Result<(), Error> {
+        let space = if self.process().is_current() {
+            Some(self.space.clone())
+        } else {
+            // The handle was passed on to a process that may have files of its own.
+            let files = self.device.files().lock();
+            let own = files.iter().find(|file| file.process().is_current());
+            own.map(|file| file.space.clone())
+        };
+        space.map_or(Ok(()), |space| space.with_own(start, length, || Ok(())))
+    }
+
     /// Takes a registration in, with its mappings, and gives it a handle.
     pub(crate) fn insert(
         &self,

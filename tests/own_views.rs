@@ -253,3 +253,25 @@ fn memory_of_the_process_is_locked_and_secured_beside_a_view() {
     release(file(&scene), view.handle).expect("released");
     scene.finish();
 }
+
+#[test]
+fn message_is_not_received_in_a_view() {
+    let scene = scene_of(no_reserve());
+    let (_, other) = scene.stage.provider().expect("a second provider");
+    let endpoint = scene.provider.endpoint().expect("told").own;
+    other.connect(endpoint).expect("named");
+    let theirs = other.endpoint().expect("told").own;
+    scene.provider.connect(theirs).expect("connected");
+    let view = mapped(file(&scene), Kind::CommonBuffer, 2 * PAGE);
+    for offset in [0, PAGE + 8] {
+        let pending = file(&scene)
+            .begin_read_into(view.user_address.0 + offset, 64, 0)
+            .expect("the driver comes back");
+        let outcome = pending.finish(&mut []).expect("it ends");
+        assert_eq!(outcome.status.0, REFUSED.0, "{offset}");
+    }
+    // Nothing waits with the pages locked.
+    release(file(&scene), view.handle).expect("released");
+    drop(other);
+    scene.finish();
+}

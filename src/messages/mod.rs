@@ -68,7 +68,11 @@ pub(crate) fn receive(file: &File, request: Direct) -> Completed {
 
 fn start(file: &File, request: Direct, load: Load, may_wait: bool) -> Completed {
     let device = file.device();
-    let ready = file.endpoint().wire().and_then(|link| {
+    let length = u64::try_from(request.length()).unwrap_or(u64::MAX);
+    // A request that waits keeps its buffer locked, also if that is memory of a registration which is
+    // released meanwhile.
+    let own = file.check_own(request.address(), length);
+    let ready = own.and_then(|()| file.endpoint().wire()).and_then(|link| {
         let place = Place::new().map_err(|_| Error::NoMemory)?;
         Ok((link, place))
     });

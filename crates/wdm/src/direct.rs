@@ -115,6 +115,20 @@ impl Direct {
         self.length
     }
 
+    /// Where the caller's buffer lies for the caller: what `MmGetMdlVirtualAddress` tells.
+    #[must_use]
+    pub fn address(&self) -> u64 {
+        let Some(mdl) = NonNull::new(self.irp.mdl()) else {
+            return 0;
+        };
+        // SAFETY: the request's MDL is live as long as the request.
+        let start = unsafe { layout::MDL_START.get(mdl) };
+        // SAFETY: as above.
+        let offset = unsafe { layout::MDL_BYTE_OFFSET.get(mdl) };
+        let start = u64::try_from(start.addr()).unwrap_or(0);
+        start.saturating_add(u64::from(offset))
+    }
+
     /// Copies the beginning of the caller's buffer out, as much as there is room for.
     pub fn copy_out(&self, room: &mut [u8]) {
         let length = room.len().min(self.length);

@@ -108,6 +108,8 @@ pub(crate) const ADAPTER_OPERATIONS: Field<DMA_ADAPTER, *mut c_void> = Field::at
 
 pub(crate) const MDL_FLAGS: Field<MDL, u16> = Field::at(10);
 pub(crate) const MDL_SYSTEM_ADDRESS: Field<MDL, *mut c_void> = Field::at(24);
+pub(crate) const MDL_START: Field<MDL, *mut c_void> = Field::at(32);
+pub(crate) const MDL_BYTE_OFFSET: Field<MDL, u32> = Field::at(44);
 
 pub(crate) const IRP_MDL: Field<IRP, *mut MDL> = Field::at(8);
 pub(crate) const IRP_SYSTEM_BUFFER: Field<IRP, *mut u8> = Field::at(24);
