@@ -209,8 +209,8 @@ fn offset() -> impl Strategy<Value = Offset> {
 
 fn shortage() -> impl Strategy<Value = Shortage> {
     prop_oneof![
-        (1..40_u8).prop_map(Shortage::Call),
-        (1..3_u8).prop_map(Shortage::CommonBuffer),
+        1 => (1..40_u8).prop_map(Shortage::Call),
+        2 => (1..3_u8).prop_map(Shortage::CommonBuffer),
     ]
 }
 
@@ -219,11 +219,12 @@ fn request() -> impl Strategy<Value = Operation> {
         Capabilities, Lookup, Malformed, Move, Query, Register, RegisterInShortage, Release,
     };
     let first = prop_oneof![6 => Just(0_u32), 1 => 0..20_u32];
+    let same = prop_oneof![2 => target(), 3 => pick().prop_map(Target::InPieces)];
     let length =
         prop_oneof![8 => 1..3000_u32, 2 => 1..20_000_u32, 1 => Just(0_u32), 1 => Just(u32::MAX)];
     prop_oneof![
         12 => (pick(), wish()).prop_map(|(handle, wish)| Register(handle, wish)),
-        3 => (pick(), wish(), shortage())
+        5 => (pick(), wish(), shortage())
             .prop_map(|(handle, wish, shortage)| RegisterInShortage(handle, wish, shortage)),
         6 => (pick(), target()).prop_map(|(handle, target)| Release(handle, target)),
         2 => (pick(), target(), first)
@@ -233,7 +234,7 @@ fn request() -> impl Strategy<Value = Operation> {
         4 => (pick(), [target(), target()], [offset(), offset()], length)
             .prop_map(|(handle, targets, places, length)| Move(handle, targets, places, length)),
         // Within one registration, where both ranges may overlap.
-        3 => (pick(), target(), [offset(), offset()], 1..9000_u32)
+        3 => (pick(), same, [offset(), offset()], 1..9000_u32)
             .prop_map(|(handle, target, places, length)| {
                 Move(handle, [target, target], places, length)
             }),

@@ -14,6 +14,8 @@ pub type Pick = u8;
 pub enum Target {
     /// One of the file's own.
     Own(Pick),
+    /// One of the file's own that has several pieces, if any has.
+    InPieces(Pick),
     /// One of another file.
     Foreign(Pick),
     /// One that the file has released.

@@ -230,6 +230,17 @@ impl World {
         };
         match target {
             Target::Own(pick) => choose(of(true), pick),
+            Target::InPieces(pick) => {
+                let own = self.oracle.of(file);
+                let own = own.filter(|own| own.pieces.len() > 1 && !own.is_own());
+                let handles: Vec<u64> = own.map(|own| own.handle).collect();
+                let handles = if handles.is_empty() {
+                    of(true)
+                } else {
+                    handles
+                };
+                choose(handles, pick)
+            }
             Target::Foreign(pick) => choose(of(false), pick),
             Target::Stale(pick) => {
                 let stale = self.oracle.files.get(&file).map(|file| file.stale.clone());
