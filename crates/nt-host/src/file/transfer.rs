@@ -116,7 +116,9 @@ impl<'a> Sender<'a> {
     }
 
     fn pending(self, refused: Option<NtStatus>) -> Pending {
-        if refused.is_some() {
+        if let Some(status) = refused {
+            // The end of its process may wait for it already.
+            self.request.refuse(status);
             self.host.irps.forget(self.request.address);
             if let Some(thread) = &self.request.thread {
                 thread.finished(self.request.address);

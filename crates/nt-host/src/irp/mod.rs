@@ -222,6 +222,12 @@ impl Irp {
         lock(&self.state).result
     }
 
+    /// It is not sent: this is how it ended.
+    pub(crate) fn refuse(&self, status: NtStatus) {
+        lock(&self.state).result = Some((status, 0));
+        self.notify();
+    }
+
     /// Waits until it is complete; `None` when `limit` has passed or the system has ended.
     pub(crate) fn wait(&self, host: &Host, limit: Duration) -> Option<(NtStatus, u64)> {
         let deadline = Instant::now() + limit;
