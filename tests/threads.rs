@@ -9,19 +9,22 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use nt_host::{Device, File, Process};
+use nt_host::{Control, Device, File, HostError, Pending, Process};
 use nt_machine::BusMaster;
 use sanproxy_abi::{
-    CacheType, ControlCode, Kind, RegisterFlags,
+    Access, CacheType, ControlCode, Kind, RegisterFlags,
     wire::{
-        ByteCount, Choice, DeviceAddress, Flags, Handle, Header, LookupInput, LookupOutput,
-        MoveInput, RegisterInput,
+        AddressBound, ByteCount, Choice, ConnectInput, ConnectOutput, DeviceAddress, EndpointId,
+        EventsOutput, Flags, Handle, Header, LookupInput, LookupOutput, MoveInput, RangeStart,
+        RegisterInput, RegisterOutput, RegisterUserBufferInput, Reserved, SecureInput,
+        SecureOutput, UnsecureInput, UserRange,
     },
 };
 use sanproxy_tests::{
     stage::{INTERFACE, Setting, Stage, accepted},
     wire::{ask, good_register, register, release, statistics},
 };
+use zerocopy::IntoBytes;
 
 const THREADS: u64 = 4;
 const REQUESTS: u64 = 120;
@@ -64,13 +67,96 @@ fn wish(numbers: &mut Numbers) -> RegisterInput {
     }
 }
 
+/// Memory of the process's own that all threads register and secure.
+const OWN: u64 = 3 * 4096;
+
+fn own_range(memory: u64, numbers: &mut Numbers) -> UserRange {
+    let start = numbers.below(OWN - 1);
+    UserRange {
+        start: RangeStart(memory + start),
+        length: ByteCount(1 + numbers.below(OWN - start)),
+    }
+}
+
+fn own_buffer(range: UserRange, numbers: &mut Numbers) -> RegisterUserBufferInput {
+    let accesses = [Access::Read, Access::Write, Access::ReadWrite];
+    let access = accesses[usize::try_from(numbers.below(3)).unwrap_or(0)];
+    RegisterUserBufferInput {
+        header: Header::of::<RegisterUserBufferInput>(),
+        range,
+        access: Choice(access.value()),
+        flags: Flags(RegisterFlags::ALLOW_PIECES.bits()),
+        lowest: AddressBound(0),
+        highest: AddressBound(u64::MAX),
+        reserved: Reserved(0),
+        reserved_end: Reserved(0),
+    }
+}
+
+/// Secures a range and unsecures it; the end of the process or of the device may come between.
+fn secure(file: &File, range: UserRange, sums: &Sums) {
+    let input = SecureInput {
+        header: Header::of::<SecureInput>(),
+        range,
+        access: Choice(Access::ReadWrite.value()),
+        reserved: Reserved(0),
+    };
+    let secured = attempt(|| ask::<_, SecureOutput>(file, ControlCode::Secure, &input));
+    let Ok(Ok(secured)) = secured else {
+        return;
+    };
+    sums.made.fetch_add(1, Relaxed);
+    let input = UnsecureInput {
+        header: Header::of::<UnsecureInput>(),
+        handle: secured.handle,
+    };
+    if let Ok(Ok(_)) = attempt(|| ask::<_, Header>(file, ControlCode::Unsecure, &input)) {
+        sums.released.fetch_add(1, Relaxed);
+    }
+}
+
+/// A request that may wait is cancelled at once; however that ends, it ends.
+fn begin_and_cancel(begun: Result<Pending, HostError>) {
+    let Ok(pending) = begun else {
+        return;
+    };
+    if pending.cancel().is_ok() {
+        let _ = pending.finish(&mut [0; 100]);
+    }
+}
+
+/// A request for events, or one that sends or receives.
+fn wait(file: &File, choice: u64) {
+    let header = Header::of::<Header>();
+    let size = size_of::<EventsOutput>();
+    let code = ControlCode::WaitEvent.value();
+    begin_and_cancel(match choice {
+        0 => file.begin(&Control::new(code, header.as_bytes(), size)),
+        1 => file.begin_write(&[9; 60], 0),
+        _ => file.begin_read(100, 0),
+    });
+}
+
+/// Two files that are connected.
+fn connect(files: [&File; 2]) {
+    let name = |file: &File, endpoint| {
+        let header = Header::of::<ConnectInput>();
+        let input = ConnectInput { header, endpoint };
+        let told = ask::<_, ConnectOutput>(file, ControlCode::Connect, &input);
+        told.expect("an answer").own
+    };
+    let endpoints = files.map(|file| name(file, EndpointId(0)));
+    name(files[0], endpoints[1]);
+    name(files[1], endpoints[0]);
+}
+
 /// One thread's requests, over handles and registrations that all threads share.
-fn use_device(files: &[File], shared: &[AtomicU64], sums: &Sums, seed: u64) {
+fn use_device(files: &[File], memory: u64, shared: &[AtomicU64], sums: &Sums, seed: u64) {
     let mut numbers = Numbers(seed);
     for _ in 0..REQUESTS {
         let file = &files[usize::try_from(numbers.below(files.len() as u64)).unwrap_or(0)];
         let place = &shared[usize::try_from(numbers.below(shared.len() as u64)).unwrap_or(0)];
-        match numbers.below(8) {
+        match numbers.below(12) {
             0..=2 => {
                 if let Ok(Ok(made)) = attempt(|| register(file, &wish(&mut numbers))) {
                     sums.made.fetch_add(1, Relaxed);
@@ -84,6 +170,17 @@ fn use_device(files: &[File], shared: &[AtomicU64], sums: &Sums, seed: u64) {
                 }
             }
             5 => {
+                let range = own_range(memory, &mut numbers);
+                let input = own_buffer(range, &mut numbers);
+                let code = ControlCode::RegisterUserBuffer;
+                if let Ok(Ok(made)) = attempt(|| ask::<_, RegisterOutput>(file, code, &input)) {
+                    sums.made.fetch_add(1, Relaxed);
+                    place.store(made.handle.0, Relaxed);
+                }
+            }
+            6 => secure(file, own_range(memory, &mut numbers), sums),
+            7 | 8 => wait(file, numbers.below(3)),
+            9 => {
                 let input = LookupInput {
                     header: Header::of::<LookupInput>(),
                     device_address: DeviceAddress(numbers.below(1 << 32)),
@@ -128,15 +225,20 @@ fn open_all(stage: &Stage) -> (Vec<Process>, Vec<File>) {
     }
     let duplicate = files[0].duplicate(&processes[1]).expect("a duplicate");
     files.push(duplicate);
+    connect([&files[0], &files[1]]);
     (processes, files)
 }
 
-fn run_threads(files: &[File], sums: &Sums, round: u64) {
+fn run_threads(processes: &[Process], files: &[File], sums: &Sums, round: u64) {
+    // Of the process that opened the first file; to the others it is not theirs.
+    let memory = processes[0]
+        .allocate(usize::try_from(OWN).unwrap_or(0))
+        .expect("memory");
     let shared: Vec<AtomicU64> = (0..16).map(|_| AtomicU64::new(0)).collect();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (shared, seed) = (&shared, round * 1000 + thread);
-            scope.spawn(move || use_device(files, shared, sums, seed));
+            scope.spawn(move || use_device(files, memory, shared, sums, seed));
         }
     });
 }
@@ -161,7 +263,7 @@ fn sums_match_what_all_threads_were_told() {
         let stage = Setting::default().started().expect("the device starts");
         let (processes, files) = open_all(&stage);
         let sums = Sums::default();
-        run_threads(&files, &sums, round);
+        run_threads(&processes, &files, &sums, round);
         let (made, released) = (sums.made.load(Relaxed), sums.released.load(Relaxed));
         assert!(
             made > 20 && released > 5,
@@ -195,7 +297,7 @@ fn process_dies_while_all_threads_use_its_file() {
         stage.host.at_call(call, move || {
             let _ = victim.exit();
         });
-        run_threads(&files, &Sums::default(), round);
+        run_threads(&processes, &files, &Sums::default(), round);
         // Waits for an end that is under way.
         processes[0].exit().expect("ended");
         assert!(processes[0].mappings().is_empty(), "round {round}");
@@ -236,7 +338,7 @@ fn device_is_torn_out_with_requests_and_dma_in_flight() {
         let end = AtomicBool::new(false);
         let refused = std::thread::scope(|scope| {
             let dma = scope.spawn(|| keep_writing(&nic, made.device_address.0, &end));
-            run_threads(&files, &Sums::default(), round);
+            run_threads(&processes, &files, &Sums::default(), round);
             // If the call was not made, or its interruption is not over.
             tear_out(&device);
             let late = nic.write(made.device_address.0, &[1]).is_err();
