@@ -23,12 +23,17 @@ fn bar(length: u64, template: &str) -> Result<ProgressBar> {
     Ok(ProgressBar::new(length).with_style(style))
 }
 
-/// Plays random histories for some minutes, from one seed on, and prints the first that fails, shortened.
+/// So many histories this process plays before it holds all that it ever will.
+const WARM: u64 = 50;
+
+/// Plays random histories for some minutes, from one seed on, and prints the first that fails, shortened; fails too if this
+/// process grows.
 pub(crate) fn fuzz(minutes: u64, first: u64) -> Result<ExitCode> {
     let limit = Duration::from_secs(minutes.saturating_mul(60));
     let bar = bar(limit.as_secs(), "[{elapsed_precise}] {wide_bar} {msg}")?;
     let begun = Instant::now();
     let (mut played, mut steps) = (0_u64, 0_usize);
+    let mut warm: Option<Held> = None;
     while begun.elapsed() < limit {
         let seed = first.saturating_add(played);
         match search::seed(seed) {
@@ -40,12 +45,26 @@ pub(crate) fn fuzz(minutes: u64, first: u64) -> Result<ExitCode> {
             }
         }
         played = played.saturating_add(1);
+        if played >= WARM {
+            let held = Held::now();
+            let first = *warm.get_or_insert(held);
+            if grows(first, held) {
+                bar.abandon();
+                bail!("it grows: {first:?} after {WARM} histories, after {played} {held:?}");
+            }
+        }
         bar.set_position(begun.elapsed().as_secs());
         bar.set_message(format!("{played} histories, {steps} steps"));
     }
     bar.finish_and_clear();
     println!("{played} histories, {steps} steps: the driver agrees with the model");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether this process holds more than the allocator may keep.
+fn grows(first: Held, now: Held) -> bool {
+    let allowed = first.resident.saturating_add(SLACK);
+    now.resident > allowed || now.descriptors > first.descriptors
 }
 
 /// Loads and unloads the driver so many times, and looks that nothing is left: in the machine after each life, in this process
@@ -62,8 +81,7 @@ pub(crate) fn soak(lives: u64) -> Result<ExitCode> {
         let held = Held::now();
         bar.set_message(format!("{} KiB", held.resident));
         let first = *after_first.get_or_insert(held);
-        let allowed = first.resident.saturating_add(SLACK);
-        if held.resident > allowed || held.descriptors > first.descriptors {
+        if grows(first, held) {
             bar.abandon();
             bail!("it grows: {first:?} after the first machine, then {held:?}");
         }
