@@ -14,10 +14,11 @@ use std::{
 use nt_host::{DmaConfig, File, Protection, RegistryValue};
 use nt_machine::BusMaster;
 use sanproxy_abi::{
-    ControlCode, Error, Side,
+    ControlCode, Error, RegisterFlags, Side,
     wire::{
-        AddressBound, ByteCount, Choice, Flags, Handle, Header, Message, RangeStart,
-        RegisterOutput, RegisterUserBufferInput, Reserved, SynchronizeInput, UserRange,
+        AddressBound, ByteCount, Choice, Flags, Handle, Header, Message, MoveInput, RangeStart,
+        RegisterOutput, RegisterUserBufferInput, ReleaseInput, Reserved, SynchronizeInput,
+        UserRange,
     },
 };
 use sanproxy_provider::{
@@ -617,6 +618,92 @@ fn copy_may_be_synchronised_from_several_threads_while_its_memory_changes() {
     finish(scene);
 }
 
+/// Asks, if the handle is still open; the reply if it is a success.
+fn try_to<O: Message>(file: &File, code: ControlCode, input: &impl Message) -> Option<O> {
+    let mut output = vec![0; size_of::<O>()];
+    let result = file.device_control(code.value(), input.as_bytes(), &mut output);
+    let success = result.is_ok_and(|result| result.status.is_success());
+    success.then(|| O::parse(&output).expect("a sound reply"))
+}
+
+/// Registers, synchronises both ways, moves bytes, releases; how each request ends depends on what happens meanwhile.
+fn use_copy(file: &File, start: u64) {
+    let mut wish = good_user_buffer(start + 7);
+    wish.range.length = ByteCount(20_000);
+    let flags = RegisterFlags::COPY.with(RegisterFlags::ALLOW_PIECES);
+    wish.flags = Flags(flags.bits());
+    if let Some(made) = try_to::<RegisterOutput>(file, ControlCode::RegisterUserBuffer, &wish) {
+        let mut order = good_synchronize(made.handle);
+        let _: Option<Header> = try_to(file, ControlCode::Synchronize, &order);
+        let moving = MoveInput {
+            header: Header::of::<MoveInput>(),
+            source: made.handle,
+            source_offset: ByteCount(0),
+            destination: made.handle,
+            destination_offset: ByteCount(9000),
+            length: ByteCount(9000),
+        };
+        let _: Option<Header> = try_to(file, ControlCode::Move, &moving);
+        order.side = Choice(Side::Processor.value());
+        let _: Option<Header> = try_to(file, ControlCode::Synchronize, &order);
+        let release = ReleaseInput {
+            header: Header::of::<ReleaseInput>(),
+            handle: made.handle,
+        };
+        let _: Option<Header> = try_to(file, ControlCode::Release, &release);
+    }
+    // One that nobody releases.
+    let _: Option<RegisterOutput> = try_to(file, ControlCode::RegisterUserBuffer, &wish);
+}
+
+/// Has something done to a scene while it uses copies, at every so many calls of the driver.
+fn interrupted(what: impl Fn(&Scene) -> Box<dyn FnOnce() + Send>) {
+    for setting in [Setting::default(), out_of_reach()] {
+        let mut call = 1;
+        loop {
+            let scene = scene_of(setting.clone());
+            let start = memory(&scene, 8 * PAGE);
+            let total = || scene.stage.host.calls().values().sum::<u64>();
+            let before = total();
+            let work = what(&scene);
+            let (tell, ended) = std::sync::mpsc::channel();
+            scene.stage.host.at_call(call, move || {
+                work();
+                let _ = tell.send(());
+            });
+            use_copy(scene.provider.channel().file(), start);
+            let came = total() - before >= call;
+            if came {
+                ended.recv().expect("it is done");
+            }
+            drop(scene.provider);
+            scene.process.exit().expect("the process ends");
+            let report = scene.stage.finish().expect("the driver unloads");
+            assert!(report.is_clean(), "call {call}: {report}");
+            if !came {
+                break;
+            }
+            call += 5;
+        }
+    }
+}
+
+#[test]
+fn process_may_die_at_any_point_of_its_requests() {
+    interrupted(|scene| {
+        let process = scene.process.clone();
+        Box::new(move || drop(process.exit()))
+    });
+}
+
+#[test]
+fn device_may_be_torn_out_at_any_point_of_a_request() {
+    interrupted(|scene| {
+        let device = scene.stage.device.clone();
+        Box::new(move || drop(device.surprise_removal()))
+    });
+}
+
 fn good_user_buffer(start: u64) -> RegisterUserBufferInput {
     RegisterUserBufferInput {
         header: Header::of::<RegisterUserBufferInput>(),
@@ -764,7 +851,7 @@ fn copy_flag_is_for_user_buffers_alone() {
     let scene = scene();
     let file = scene.provider.channel().file();
     let mut input = wire::good_register();
-    input.flags = Flags(sanproxy_abi::RegisterFlags::COPY.bits());
+    input.flags = Flags(RegisterFlags::COPY.bits());
     assert_eq!(
         register(file, &input).err(),
         Some(Error::ReservedBits.status())

@@ -51,7 +51,7 @@ impl Restless {
         for buffer in lock(&self.buffers).iter() {
             let bytes = vec![generation; buffer.length];
             // Memory that is gone changes no more.
-            drop(memory::write_user(&buffer.process, buffer.address, &bytes));
+            let _gone = memory::write_user(&buffer.process, buffer.address, &bytes);
         }
     }
 }
