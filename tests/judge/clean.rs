@@ -30,6 +30,7 @@ clean! {
     dma_done_correctly_is_not_reported: work::DMA;
     requests_sent_correctly_are_not_reported: work::IRP;
     objects_used_correctly_are_not_reported: work::OBJECTS;
+    work_items_used_correctly_are_not_reported: work::WORK_ITEMS;
     request_passed_on_and_completed_is_not_reported: work::WAIT_FOR_LOWER;
 }
 

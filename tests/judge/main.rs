@@ -26,3 +26,4 @@ mod memory;
 mod object;
 mod pool;
 mod stage;
+mod work_items;

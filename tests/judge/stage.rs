@@ -21,6 +21,7 @@ pub(crate) mod work {
     pub(crate) const DMA: u32 = 0xC05;
     pub(crate) const IRP: u32 = 0xC06;
     pub(crate) const OBJECTS: u32 = 0xC07;
+    pub(crate) const WORK_ITEMS: u32 = 0xC08;
     pub(crate) const LOCK_GUARDED: u32 = 0xC10;
     pub(crate) const MAP_TO_USER: u32 = 0xC11;
     pub(crate) const UNMAP_FROM_USER: u32 = 0xC12;

@@ -295,6 +295,7 @@ impl Driver {
         if routine == 0 {
             return Err(HostError::Status(NtStatus::INVALID_DEVICE_REQUEST));
         }
+        crate::work_item::driver_unloading(&self.host)?;
         crate::memory::driver_unloading(&self.host);
         let system = self.host.processes.system();
         let result = thread::in_process(&system, || {
@@ -320,6 +321,7 @@ impl Driver {
         host.etw.driver_unloaded(host);
         crate::process::notify::driver_unloaded(host);
         crate::bug_check::driver_unloaded(host);
+        crate::work_item::driver_unloaded(host);
         host.captured.driver_unloaded(host);
         host.locks.driver_unloaded(host);
         object::driver_unloaded(host);

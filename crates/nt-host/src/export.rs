@@ -112,6 +112,7 @@ fn all() -> Vec<&'static [Export]> {
         crate::sync::push_lock::EXPORTS,
         crate::sync::rundown::EXPORTS,
         crate::sync::spin_lock::EXPORTS,
+        crate::work_item::EXPORTS,
         crate::memory::exports(),
         crate::dma::exports(),
     ]

@@ -39,6 +39,7 @@ use crate::status::NtStatus;
 use crate::suspension::Suspensions;
 use crate::sync::event::Waits;
 use crate::sync::lock_registry::Locks;
+use crate::work_item::WorkItems;
 use crate::{lock, thread};
 
 /// Why the host could not do what was asked.
@@ -112,6 +113,7 @@ pub struct Host {
     pub(crate) strings: Strings,
     pub(crate) suspensions: Suspensions,
     pub(crate) waits: Waits,
+    pub(crate) work_items: WorkItems,
 }
 
 /// What a builder sets and the rest of the host reads.
@@ -236,6 +238,7 @@ impl HostBuilder {
             strings: Strings::default(),
             suspensions: Suspensions::default(),
             waits: Waits::default(),
+            work_items: WorkItems::default(),
         }))
     }
 }

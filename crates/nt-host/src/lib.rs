@@ -65,6 +65,7 @@ mod sync;
 mod testbed;
 mod thread;
 mod trace_logging;
+mod work_item;
 
 pub use bug_check::{CrashDump, DumpRange};
 pub use call::Stopped;
@@ -83,6 +84,7 @@ pub use registry::RegistryValue;
 pub use status::NtStatus;
 pub use suspension::Suspension;
 pub use trace_logging::{DecodeError, TraceEvent, TraceField, TraceValue};
+pub use work_item::BusyWorkers;
 
 /// Addresses below are a process's own; what the kernel hands out lies above.
 pub const USER_LIMIT: u64 = 0x2000_0000_0000;

@@ -7,6 +7,7 @@ use crate::access::{copy_in, read, read_bytes, read_unicode_string, read_utf16, 
 use crate::export::{IrqlRule, exports};
 use crate::host::{Host, current};
 use crate::judge::{StackFrame, current_stack};
+use crate::process::check_system_thread;
 use crate::status::NtStatus;
 use crate::thread::{self, PASSIVE};
 use crate::{USER_LIMIT, lock};
@@ -267,6 +268,7 @@ extern "win64" fn io_open_device_registry_key(
     handle: u64,
 ) -> u32 {
     let host = current();
+    check_system_thread(&host, "IoOpenDeviceRegistryKey");
     let Some(node) = host.nodes.at(pdo) else {
         host.violation("V247", "C9/0x24D", format!("{pdo:#x} is no PDO"));
         return NtStatus::INVALID_DEVICE_REQUEST.0;

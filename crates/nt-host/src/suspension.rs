@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::host::Host;
 use crate::lock;
+use crate::process::is_system_thread;
 use crate::thread::{self, APC};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub(crate) struct Suspensions {
 impl Suspensions {
     /// A thread enters a routine of the kernel.
     fn called(&self, host: &Host) {
-        if !self.is_set.load(Ordering::Relaxed) || !is_of_program(host) {
+        if !self.is_set.load(Ordering::Relaxed) || is_system_thread(host) {
             return;
         }
         let mut next = lock(&self.next);
@@ -93,11 +94,6 @@ impl Suspensions {
             OWN.set(Some(state));
         }
     }
-}
-
-/// Whether this thread belongs to a program, which can suspend it.
-fn is_of_program(host: &Host) -> bool {
-    thread::own_process().is_some_and(|own| own.id != host.processes.system().id)
 }
 
 impl Host {

@@ -10,6 +10,7 @@ use crate::export::{IrqlRule, exports};
 use crate::host::{Host, current};
 use crate::judge::current_stack;
 use crate::lock;
+use crate::process::check_system_thread;
 use crate::status::NtStatus;
 use crate::thread::PASSIVE;
 
@@ -97,6 +98,7 @@ fn link_name(node: &Node, guid: &Guid, reference: &str) -> String {
 
 extern "win64" fn register(pdo: u64, guid: u64, reference: u64, link: u64) -> u32 {
     let host = current();
+    check_system_thread(&host, "IoRegisterDeviceInterface");
     register_checked(&host, pdo, guid, reference, link)
         .unwrap_or_else(|status| status)
         .0
@@ -137,6 +139,7 @@ fn register_checked(
 
 extern "win64" fn set_state(link: u64, enable: u8) -> u32 {
     let host = current();
+    check_system_thread(&host, "IoSetDeviceInterfaceState");
     let name = read_unicode_string(link);
     let enable = enable != 0;
     let nodes = host.nodes.all();

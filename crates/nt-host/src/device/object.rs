@@ -184,7 +184,10 @@ fn release_if_unused(host: &Host, address: u64) {
         .devices
         .with(address, |record| record.deleted)
         .unwrap_or(false);
-    if !deleted || host.objects.references(address) > 0 || host.files.are_open_on(address) {
+    let is_used = host.objects.references(address) > 0
+        || host.files.are_open_on(address)
+        || host.work_items.are_used_by(address);
+    if !deleted || is_used {
         return;
     }
     if let Some(record) = host.devices.remove(address) {
@@ -200,7 +203,8 @@ fn release_if_unused(host: &Host, address: u64) {
     host.objects.remove(address);
 }
 
-/// The driver has dropped its last reference, or a file on the device is gone.
+/// The driver has dropped its last reference, a file on the device is gone, or a work item's routine
+/// has returned.
 pub(crate) fn reference_dropped(host: &Arc<Host>, address: u64) {
     release_if_unused(host, address);
 }

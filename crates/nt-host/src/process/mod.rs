@@ -146,6 +146,19 @@ impl Drop for ActiveCall<'_> {
     }
 }
 
+/// Whether this thread is one of the system's, which no program can suspend.
+pub(crate) fn is_system_thread(host: &Host) -> bool {
+    thread::own_process().is_none_or(|own| own.id == host.processes.system().id)
+}
+
+/// Judges a call of a routine that is for threads of the system.
+pub(crate) fn check_system_thread(host: &Host, routine: &str) {
+    if let Some(own) = thread::own_process().filter(|_| !is_system_thread(host)) {
+        let message = format!("{routine} called in a thread of {}", own.name);
+        host.violation("V313", "system thread", message);
+    }
+}
+
 /// All processes of a host.
 pub(crate) struct Processes {
     system: Arc<ProcessObject>,

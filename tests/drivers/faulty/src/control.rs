@@ -13,7 +13,7 @@ use crate::{
     device::{Extension, breaks, extension},
     dma, dma_ex, dma_map, irp, irql, locked, locks, mdl, object, pnp, pool,
     system::{complete, current_stack, mark_pending, set_cancel_routine},
-    user,
+    user, work_item,
 };
 
 /// What a fault is given.
@@ -138,6 +138,7 @@ const WORK: &[Fault] = &[
     (0xC05, dma::work),
     (0xC06, irp::work),
     (0xC07, object::work),
+    (0xC08, work_item::work),
     (0xC10, user::lock_guarded),
     (0xC11, user::map_to_user),
     (0xC12, user::unmap_from_user),
@@ -166,6 +167,7 @@ fn run(function: u32, request: &Request) -> Answer {
         irp::FAULTS,
         object::FAULTS,
         crash::FAULTS,
+        work_item::FAULTS,
     ];
     let mut faults = groups.into_iter().flatten();
     let of_rule = |fault: &&Fault| fault.0 + 0x800 == function;

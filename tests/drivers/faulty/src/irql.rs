@@ -23,6 +23,7 @@ use crate::{
     device::{INTERFACE, open_key},
     locks, mdl, pnp,
     system::{APC, DEVICE, DISPATCH, PASSIVE, address, at_irql, lower_irql, raise_irql},
+    work_item::in_system_thread,
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -186,21 +187,25 @@ fn object_dereferenced_above_dispatch(request: &Request) -> Answer {
 }
 
 fn key_closed_in_a_guarded_region(request: &Request) -> Answer {
-    if let Some(key) = open_key(unsafe { (*request.extension).pdo }) {
-        unsafe {
-            KeEnterGuardedRegion();
-            let _ = ZwClose(key);
-            KeLeaveGuardedRegion();
+    let pdo = unsafe { (*request.extension).pdo };
+    in_system_thread(request, &mut || {
+        if let Some(key) = open_key(pdo) {
+            unsafe {
+                KeEnterGuardedRegion();
+                let _ = ZwClose(key);
+                KeLeaveGuardedRegion();
+            }
         }
-    }
-    OK
+    })
 }
 
 fn key_closed_at_apc(request: &Request) -> Answer {
-    if let Some(key) = open_key(unsafe { (*request.extension).pdo }) {
-        let _ = at_irql(APC, || unsafe { ZwClose(key) });
-    }
-    OK
+    let pdo = unsafe { (*request.extension).pdo };
+    in_system_thread(request, &mut || {
+        if let Some(key) = open_key(pdo) {
+            let _ = at_irql(APC, || unsafe { ZwClose(key) });
+        }
+    })
 }
 
 fn device_deleted_at_dispatch(request: &Request) -> Answer {
@@ -246,13 +251,15 @@ fn device_created_at_apc(request: &Request) -> Answer {
 }
 
 fn interface_registered_at_apc(request: &Request) -> Answer {
-    unsafe {
-        if request.variant == 1 {
-            at_irql(APC, || IoDetachDevice((*request.extension).lower));
-            return OK;
-        }
+    if request.variant == 1 {
+        at_irql(APC, || unsafe {
+            IoDetachDevice((*request.extension).lower)
+        });
+        return OK;
+    }
+    let pdo = unsafe { (*request.extension).pdo };
+    in_system_thread(request, &mut || unsafe {
         let mut name = wdk_sys::UNICODE_STRING::default();
-        let pdo = (*request.extension).pdo;
         let _ = at_irql(APC, || {
             let of = &raw const INTERFACE;
             IoRegisterDeviceInterface(pdo, of, ptr::null_mut(), &raw mut name)
@@ -260,8 +267,7 @@ fn interface_registered_at_apc(request: &Request) -> Answer {
         if !name.Buffer.is_null() {
             wdk_sys::ntddk::RtlFreeUnicodeString(&raw mut name);
         }
-    }
-    OK
+    })
 }
 
 fn adapter_at_dispatch(request: &Request) -> Answer {
@@ -375,10 +381,11 @@ fn push_lock_at_dispatch(request: &Request) -> Answer {
 
 fn key_opened_at_apc(request: &Request) -> Answer {
     let pdo = unsafe { (*request.extension).pdo };
-    if let Some(key) = at_irql(APC, || open_key(pdo)) {
-        let _ = unsafe { ZwClose(key) };
-    }
-    OK
+    in_system_thread(request, &mut || {
+        if let Some(key) = at_irql(APC, || open_key(pdo)) {
+            let _ = unsafe { ZwClose(key) };
+        }
+    })
 }
 
 fn queued_lock_above_dispatch(request: &Request) -> Answer {

@@ -4,7 +4,7 @@
 //! code (function `0x800` + the rule's number), faults of the life cycle by the value `Fault` in the device's hardware
 //! key. Functions from `0xC00` do the same work without a fault, and must not be reported.
 //!
-//! [`pool`], [`irql`], [`locks`], [`locked`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`dma_ex`], [`dma_map`], [`irp`], [`object`] and [`lifecycle`] hold the faults; the rest is the
+//! [`pool`], [`irql`], [`locks`], [`locked`], [`mdl`], [`contiguous`], [`user`], [`dma`], [`dma_ex`], [`dma_map`], [`irp`], [`object`], [`work_item`] and [`lifecycle`] hold the faults; the rest is the
 //! driver that works.
 
 #![no_std]
@@ -46,6 +46,7 @@ mod pnp;
 mod pool;
 mod system;
 mod user;
+mod work_item;
 
 use wdk_alloc::WdkAllocator;
 use wdk_sys::{

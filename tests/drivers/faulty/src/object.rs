@@ -16,6 +16,7 @@ use crate::{
     control::{Answer, Fault, OK, Request},
     device::{FAULT_VALUE, initialize_remove_lock, open_key, unicode},
     pnp, pool,
+    work_item::in_system_thread,
 };
 
 pub(crate) const FAULTS: &[Fault] = &[
@@ -38,10 +39,12 @@ pub(crate) const FAULTS: &[Fault] = &[
 pub(crate) fn work(request: &Request) -> Answer {
     unsafe {
         let pdo = (*request.extension).pdo;
-        if let Some(key) = open_key(pdo) {
-            let _ = query(key, &mut unicode(&FAULT_VALUE));
-            let _ = ZwClose(key);
-        }
+        in_system_thread(request, &mut || {
+            if let Some(key) = open_key(pdo) {
+                let _ = query(key, &mut unicode(&FAULT_VALUE));
+                let _ = ZwClose(key);
+            }
+        });
         ObfReferenceObject(pdo.cast());
         ObfDereferenceObject(pdo.cast());
         let block = pool::block(64);
@@ -115,15 +118,15 @@ fn user_address_for_a_system_service(request: &Request) -> Answer {
 }
 
 fn malformed_string(request: &Request) -> Answer {
-    unsafe {
-        if let Some(key) = open_key((*request.extension).pdo) {
+    let pdo = unsafe { (*request.extension).pdo };
+    in_system_thread(request, &mut || {
+        if let Some(key) = open_key(pdo) {
             let mut name = unicode(&FAULT_VALUE);
             name.Length = 7;
             let _ = query(key, &mut name);
-            let _ = ZwClose(key);
+            let _ = unsafe { ZwClose(key) };
         }
-    }
-    OK
+    })
 }
 
 fn overlapping_copy(_: &Request) -> Answer {
@@ -168,8 +171,10 @@ fn reference_dropped_twice(request: &Request) -> Answer {
 }
 
 fn key_left_open(request: &Request) -> Answer {
-    let _ = open_key(unsafe { (*request.extension).pdo });
-    OK
+    let pdo = unsafe { (*request.extension).pdo };
+    in_system_thread(request, &mut || {
+        let _ = open_key(pdo);
+    })
 }
 
 fn device_reference_left(request: &Request) -> Answer {
