@@ -23,8 +23,7 @@ pub(crate) struct Hardware {
 
 impl Hardware {
     /// Gets an adapter, if there is one, and fills the reserve as far as there is memory.
-    pub(crate) fn start(objects: &Shared<Objects>) -> Result<Self, Status> {
-        let settings = Settings::read(objects)?;
+    pub(crate) fn start(objects: &Shared<Objects>, settings: Settings) -> Result<Self, Status> {
         let description = Description {
             address_width: settings.address_width,
             maximum_length: settings.maximum_length,

@@ -20,6 +20,7 @@ use wdm::{
     pool::Shared,
     rundown::{Inside, Rundown},
     status::Status,
+    work_item,
 };
 
 pub(crate) use self::{
@@ -74,7 +75,7 @@ pub(crate) struct Device {
     quota: Shared<Quota>,
     /// What a file opened now may have.
     file_limits: Mutex<Limits>,
-    /// Held while the quotas are changed.
+    /// Held while the quotas are changed, or read for a start.
     quota_change: Mutex<()>,
     statistics: Statistics,
     listings: Shared<Listings>,
@@ -183,10 +184,22 @@ impl Device {
         }
     }
 
+    /// Fails unless it is started.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.state.lock().check()
+    }
+
     /// Sets the quotas, here and in the registry. If the registry cannot be written they are as they
     /// were, as far as it lets them.
-    pub(crate) fn set_quotas(&self, quotas: &QuotaRequest) -> Result<(), Error> {
-        // A change takes long, but whoever waits here wants to make one himself.
+    ///
+    /// The key is opened by threads of the system alone. Nothing is held while one is waited for.
+    pub(crate) fn set_quotas(&self, quotas: QuotaRequest) -> Result<(), Error> {
+        let changed = work_item::run(&self.objects.function, move || self.change_quotas(&quotas));
+        changed.map_err(|_| Error::NoMemory)?
+    }
+
+    fn change_quotas(&self, quotas: &QuotaRequest) -> Result<(), Error> {
+        // A change takes long, but whoever waits here makes one too, or starts the device.
         let _change = self.quota_change.lock();
         let old = settings::quotas(self.file_limits(), self.quota.limits());
         if settings::write(&self.objects, quotas).is_err() {

@@ -11,7 +11,7 @@ use wdm::{
     status::Status,
 };
 
-use super::{Device, Hardware, Phase, StatusPage};
+use super::{Device, Hardware, Phase, Settings, StatusPage};
 use crate::{driver::Files, file::File, trace};
 
 /// Answers a Plug and Play request.
@@ -60,7 +60,8 @@ impl Device {
     /// device had until now.
     fn start(&self) -> Result<(), Status> {
         self.clear_away(&self.files, Phase::Stopped);
-        let hardware = Shared::new(Hardware::start(&self.objects)?)?;
+        let settings = self.take_settings()?;
+        let hardware = Shared::new(Hardware::start(&self.objects, settings)?)?;
         let gate = Rundown::new()?;
         let generation = self
             .starts
@@ -68,8 +69,6 @@ impl Device {
             .saturating_add(1);
         let page = StatusPage::new(hardware.adapter.as_ref(), generation);
         self.interface.enable()?;
-        self.quota.set_limits(hardware.settings.device);
-        *self.file_limits.lock() = hardware.settings.file;
         let old = core::mem::replace(&mut *self.page.lock(), page);
         drop(old);
         self.enter_state(DeviceState::Started);
@@ -82,6 +81,16 @@ impl Device {
         drop(old);
         self.announce(EventKind::DeviceStarted, 1);
         Ok(())
+    }
+
+    /// Reads the parameters, and puts the quotas in force: in one step, since an administrator may
+    /// change them meanwhile.
+    fn take_settings(&self) -> Result<Settings, Status> {
+        let _change = self.quota_change.lock();
+        let settings = Settings::read(&self.objects)?;
+        self.quota.set_limits(settings.device);
+        *self.file_limits.lock() = settings.file;
+        Ok(settings)
     }
 
     /// Agrees to be stopped or removed, unless somebody has memory registered: a device that does

@@ -33,7 +33,7 @@ pub(super) const fn limits(quotas: &QuotaRequest) -> (Limits, Limits) {
     (file, device)
 }
 
-/// Writes the quotas to the key, where the next start finds them.
+/// Writes the quotas to the key, where the next start finds them. For threads of the system.
 pub(super) fn write(objects: &Objects, quotas: &QuotaRequest) -> Result<(), Status> {
     let key = DeviceKey::open_to_write(&objects.physical)?;
     for (parameter, value) in quotas.values() {
@@ -59,7 +59,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads the key. What is not set has its default; a key that cannot be read is an error, so
-    /// that no limit is lost with it.
+    /// that no limit is lost with it. For threads of the system.
     pub(crate) fn read(objects: &Objects) -> Result<Self, Status> {
         let key = match DeviceKey::open(&objects.physical) {
             Ok(key) => Some(key),

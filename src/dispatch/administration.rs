@@ -57,8 +57,9 @@ pub(super) fn enumerate(file: &File, after: Serial) -> Result<EnumerateOutput, E
     })
 }
 
-/// Sets the quotas.
-pub(super) fn set_quota(file: &File, quotas: &QuotaRequest) -> Result<Header, Error> {
+/// Sets the quotas, if the device is started; it can be stopped meanwhile.
+pub(super) fn set_quota(file: &File, quotas: QuotaRequest) -> Result<Header, Error> {
+    file.device().check()?;
     require_administrator()?;
     file.device().set_quotas(quotas)?;
     Ok(Header::of::<Header>())

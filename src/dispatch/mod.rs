@@ -18,7 +18,7 @@ mod register;
 mod secure;
 mod transfer;
 
-use sanproxy_abi::{ControlCode, Error, ExchangeRequest, Request, wire::Message};
+use sanproxy_abi::{ControlCode, Error, ExchangeRequest, QuotaRequest, Request, wire::Message};
 use wdm::{
     clock, control::Control, direct::Transfer, irp::Completed, pool::Shared, status::Status,
 };
@@ -44,6 +44,10 @@ pub(crate) fn answer(file: &Shared<File>, control: Control) -> Completed {
     let request = parse(&control, &mut room);
     if matches!(request, Ok(Request::WaitEvent)) {
         return messages::wait(file, control);
+    }
+    if let Ok(Request::SetQuota(quotas)) = request {
+        // Waits for a thread of the system, as long as that takes: without the device.
+        return set_quota(file, control, quotas);
     }
     // Left only when the request is done with: so the device is not cleared away under it.
     let using = request.and_then(|request| Ok((request, file.device().enter()?)));
@@ -102,9 +106,7 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         Request::Enumerate(after) => {
             reply(file, control, || administration::enumerate(file, after))
         }
-        Request::SetQuota(quotas) => {
-            reply(file, control, || administration::set_quota(file, &quotas))
-        }
+        Request::SetQuota(quotas) => set_quota(file, control, quotas),
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
         Request::Synchronize(request) => {
             reply(file, control, || transfer::synchronize(file, &request))
@@ -123,6 +125,10 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         Request::Connect(peer) => reply(file, control, || connect(file, peer)),
         Request::Disconnect => reply(file, control, || disconnect(file)),
     }
+}
+
+fn set_quota(file: &File, control: Control, quotas: QuotaRequest) -> Completed {
+    reply(file, control, || administration::set_quota(file, quotas))
 }
 
 /// Makes a registration, and counts how long it took.

@@ -12,6 +12,7 @@
 //! | [`direct`], [`pending`] | transfers through locked pages; requests that wait and can be cancelled |
 //! | [`remove_lock`], [`mutex`], [`rundown`], [`event`] | who may be where, and who waits for whom |
 //! | [`process`], [`caller`] | referenced processes, running inside one, and noticing the end of one; who asks |
+//! | [`work_item`] | work for threads of the system |
 //! | [`clock`] | how long something takes |
 //! | [`crash_dump`] | memory that is to be in a crash dump |
 //! | [`pool`], [`list`], [`fifo`] | fallible owners of nonpaged pool |
@@ -67,3 +68,4 @@ pub mod status;
 pub mod trace;
 pub mod user_mapping;
 pub mod window;
+pub mod work_item;
