@@ -2,7 +2,11 @@
 //!
 //! Cites san.md: R54; storport-map.md: S05, S12; security.md: C32.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use nt_host::RegistryValue;
 use sanproxy_abi::{
@@ -101,6 +105,119 @@ fn quotas_that_cannot_be_written_are_as_they_were() {
         assert_eq!(capabilities_quotas(&scene), before, "call {call}");
         scene.finish();
     }
+}
+
+#[test]
+fn quotas_without_a_work_item_are_as_they_were() {
+    let scene = scene();
+    let before = capabilities_quotas(&scene);
+    let faults = scene.stage.host.faults();
+    faults.fail_routine("IoAllocateWorkItem", 1);
+    let refused = scene
+        .provider
+        .set_quotas(&QUOTAS)
+        .expect_err("no work item");
+    assert_eq!(faults.injected(), ["IoAllocateWorkItem"]);
+    assert_eq!(refused.status(), Some(Error::NoMemory.status()));
+    assert_eq!(capabilities_quotas(&scene), before);
+    assert_eq!(registry_number(&scene, "MaximumCountPerFile"), None);
+    scene.provider.set_quotas(&QUOTAS).expect("set");
+    scene.finish();
+}
+
+#[test]
+fn quotas_of_a_device_that_is_not_started_cannot_be_set() {
+    let scene = scene();
+    accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+    accepted(scene.stage.device.stop()).expect("a stop");
+    let refused = scene.provider.set_quotas(&QUOTAS).expect_err("stopped");
+    assert_eq!(refused.status(), Some(Error::NotStarted.status()));
+    assert_eq!(registry_number(&scene, "MaximumCountPerFile"), None);
+    accepted(scene.stage.device.start()).expect("a second start");
+    scene.finish();
+}
+
+/// Waits until the driver waits for a thread of the system.
+fn wait_for_a_work_item(scene: &Scene) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !scene.stage.host.calls().contains_key("IoQueueWorkItem") {
+        assert!(Instant::now() < deadline, "no work item is queued");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn change_of_quotas_that_waits_does_not_hold_up_a_stop() {
+    let scene = scene();
+    let before = capabilities_quotas(&scene);
+    thread::scope(|scope| {
+        let busy = scene.stage.host.busy_workers();
+        let change = scope.spawn(|| scene.provider.set_quotas(&QUOTAS));
+        wait_for_a_work_item(&scene);
+        accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+        accepted(scene.stage.device.stop()).expect("a stop");
+        accepted(scene.stage.device.start()).expect("a second start");
+        assert_eq!(capabilities_quotas(&scene), before);
+        assert!(!change.is_finished());
+        drop(busy);
+        change.join().expect("no panic").expect("set");
+    });
+    assert_eq!(capabilities_quotas(&scene), QUOTAS);
+    assert_eq!(registry_number(&scene, "MaximumCountPerFile"), Some(5));
+    scene.finish();
+}
+
+#[test]
+fn change_of_quotas_that_waits_does_not_hold_up_a_surprise_removal() {
+    let scene = scene();
+    thread::scope(|scope| {
+        let busy = scene.stage.host.busy_workers();
+        let change = scope.spawn(|| scene.provider.set_quotas(&QUOTAS));
+        wait_for_a_work_item(&scene);
+        accepted(scene.stage.device.surprise_removal()).expect("removed by surprise");
+        assert!(!change.is_finished());
+        drop(busy);
+        // The device's key is there until REMOVE, which waits for the request.
+        change.join().expect("no panic").expect("set");
+    });
+    scene.finish();
+}
+
+#[test]
+fn quotas_in_force_are_those_in_the_registry_whenever_the_device_is_started() {
+    let scene = scene();
+    let other = Quotas {
+        count_per_file: 50,
+        count_per_device: 70,
+        ..QUOTAS
+    };
+    thread::scope(|scope| {
+        let change = scope.spawn(|| {
+            for round in 0..200 {
+                let quotas = if round % 2 == 0 { &QUOTAS } else { &other };
+                match scene.provider.set_quotas(quotas) {
+                    Ok(()) => {}
+                    Err(error) => assert_eq!(error.status(), Some(Error::NotStarted.status())),
+                }
+            }
+        });
+        while !change.is_finished() {
+            accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+            accepted(scene.stage.device.stop()).expect("a stop");
+            accepted(scene.stage.device.start()).expect("another start");
+        }
+        change.join().expect("no panic");
+    });
+    let told = capabilities_quotas(&scene);
+    for (name, value) in [
+        ("MaximumBytesPerFile", told.bytes_per_file),
+        ("MaximumCountPerFile", told.count_per_file),
+        ("MaximumBytesPerDevice", told.bytes_per_device),
+        ("MaximumCountPerDevice", told.count_per_device),
+    ] {
+        assert_eq!(registry_number(&scene, name), Some(value), "{name}");
+    }
+    scene.finish();
 }
 
 #[test]

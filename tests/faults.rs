@@ -157,6 +157,9 @@ fn scenario_succeeds_without_a_failure() {
 fn each_single_failure_is_survived() {
     let host = Setting::default().host().expect("a host");
     run(&host).expect("the scenario succeeds");
+    for routine in ["IoAllocateWorkItem", "IoOpenDeviceRegistryKey"] {
+        assert!(host.calls().contains_key(routine), "{routine}");
+    }
     let calls = host.faults().seen();
     assert!(calls > 20, "{calls} calls that can fail");
     let mut failed = 0;

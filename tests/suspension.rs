@@ -10,18 +10,19 @@ use std::{
 use nt_host::{Control, Process, RegistryValue, Suspension};
 use sanproxy_abi::{
     ControlCode, RegisterFlags,
-    wire::{EventsOutput, Flags, Header},
+    wire::{ByteCount, Count, EventsOutput, Flags, Header, SetQuotaInput},
 };
 use sanproxy_tests::{
     stage::{INTERFACE, Setting, Stage, accepted},
-    wire::{good_register, register, release},
+    wire::{ask, good_register, register, release},
 };
 use zerocopy::IntoBytes;
 
 /// As for interruptions: every so many calls, with no factor in common with the length of a request.
 const STEP: usize = 5;
 
-/// Opens the device, waits for events and cancels that, registers, releases, leaves something registered, closes.
+/// Opens the device, waits for events and cancels that, registers, releases, leaves something registered,
+/// sets the quotas, closes.
 fn use_device(process: &Process) {
     let Ok(file) = process.open(&INTERFACE) else {
         return;
@@ -41,6 +42,14 @@ fn use_device(process: &Process) {
         let _ = release(&file, made.handle);
     }
     let _ = register(&file, &input);
+    let quotas = SetQuotaInput {
+        header: Header::of::<SetQuotaInput>(),
+        bytes_per_file: ByteCount(1 << 30),
+        count_per_file: Count(100),
+        bytes_per_device: ByteCount(1 << 30),
+        count_per_device: Count(100),
+    };
+    let _ = ask::<_, Header>(&file, ControlCode::SetQuota, &quotas);
     let _ = file.write(b"nobody is connected", 0);
     drop(file);
 }
