@@ -4,6 +4,10 @@
 
 use std::{
     collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -183,41 +187,53 @@ fn change_of_quotas_that_waits_does_not_hold_up_a_surprise_removal() {
     scene.finish();
 }
 
-#[test]
-fn quotas_in_force_are_those_in_the_registry_whenever_the_device_is_started() {
+/// Stops and starts the device while a change of quotas waits, which goes on at that call of the start; how many
+/// calls that makes.
+fn changed_at_call_of_a_start(call: u64) -> u64 {
     let scene = scene();
-    let other = Quotas {
-        count_per_file: 50,
-        count_per_device: 70,
-        ..QUOTAS
-    };
+    let host = &scene.stage.host;
+    let total = || host.calls().values().sum::<u64>();
+    let changed = Arc::new(AtomicBool::new(false));
+    let mut calls = 0;
     thread::scope(|scope| {
+        let busy = host.busy_workers();
         let change = scope.spawn(|| {
-            for round in 0..200 {
-                let quotas = if round % 2 == 0 { &QUOTAS } else { &other };
-                match scene.provider.set_quotas(quotas) {
-                    Ok(()) => {}
-                    Err(error) => assert_eq!(error.status(), Some(Error::NotStarted.status())),
-                }
+            let outcome = scene.provider.set_quotas(&QUOTAS);
+            changed.store(true, Ordering::SeqCst);
+            outcome
+        });
+        wait_for_a_work_item(&scene);
+        accepted(scene.stage.device.query_stop()).expect("nothing is registered");
+        accepted(scene.stage.device.stop()).expect("a stop");
+        let before = total();
+        let seen = Arc::clone(&changed);
+        host.at_call(call, move || {
+            drop(busy);
+            let deadline = Instant::now() + Duration::from_millis(40);
+            // Not if the start keeps it from going on.
+            while !seen.load(Ordering::SeqCst) && Instant::now() < deadline {
+                thread::yield_now();
             }
         });
-        while !change.is_finished() {
-            accepted(scene.stage.device.query_stop()).expect("nothing is registered");
-            accepted(scene.stage.device.stop()).expect("a stop");
-            accepted(scene.stage.device.start()).expect("another start");
-        }
-        change.join().expect("no panic");
+        accepted(scene.stage.device.start()).expect("a second start");
+        calls = total() - before;
+        // If the start was shorter, the next call lets it go on.
+        capabilities_quotas(&scene);
+        change.join().expect("no panic").expect("set");
     });
-    let told = capabilities_quotas(&scene);
-    for (name, value) in [
-        ("MaximumBytesPerFile", told.bytes_per_file),
-        ("MaximumCountPerFile", told.count_per_file),
-        ("MaximumBytesPerDevice", told.bytes_per_device),
-        ("MaximumCountPerDevice", told.count_per_device),
-    ] {
-        assert_eq!(registry_number(&scene, name), Some(value), "{name}");
-    }
+    assert_eq!(capabilities_quotas(&scene), QUOTAS, "call {call}");
+    assert_eq!(registry_number(&scene, "MaximumCountPerFile"), Some(5));
     scene.finish();
+    calls
+}
+
+#[test]
+fn quotas_changed_at_any_point_of_a_start_are_in_force_after_it() {
+    let mut call = 1;
+    while call <= changed_at_call_of_a_start(call) {
+        call += 1;
+    }
+    assert!(call > 20, "a start makes {call} calls");
 }
 
 #[test]
