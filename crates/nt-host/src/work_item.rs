@@ -153,9 +153,8 @@ pub(crate) fn driver_unloaded(host: &Host) {
 /// What is wrong with the owner of a work item: it has to be the driver's own.
 fn problem_of_owner(host: &Host, owner: u64) -> Option<&'static str> {
     match host.objects.kind(owner) {
-        Some(Kind::Driver) => None,
         Some(Kind::Device) if host.devices.is_pdo(owner) => Some("the bus driver's device"),
-        Some(Kind::Device) => None,
+        Some(Kind::Device | Kind::Driver) => None,
         _ => Some("no device object and no driver object"),
     }
 }
