@@ -69,6 +69,16 @@ impl World {
                     ));
                 }
             }
+            for own in self.oracle.allocations.iter().filter(|own| of(own.process)) {
+                // What succeeded would change something, so only what must not is tried.
+                if !self.oracle.may_change(own, Some(Protection::Read)) {
+                    let taken = running
+                        .process
+                        .protect(own.address, Protection::Read)
+                        .is_ok();
+                    same("whether secured access is taken away", &taken, &false)?;
+                }
+            }
             let mut actual = running.process.secured();
             let secured = self.oracle.secured.iter();
             let secured = secured.filter(|secured| of(secured.process));
@@ -93,6 +103,15 @@ impl World {
         for piece in &own.pieces {
             let (expected, others) = rest.split_at(usize::try_from(piece.length).unwrap_or(0));
             rest = others;
+            if !own.is_writable() {
+                let written = self.nic.write(piece.device, &expected[..1]).is_ok();
+                self.nic.domain().take_faults();
+                same(
+                    "whether the NIC writes what it may only read",
+                    &written,
+                    &false,
+                )?;
+            }
             let mut bytes = vec![0xEE; expected.len()];
             self.nic
                 .read(piece.device, &mut bytes)

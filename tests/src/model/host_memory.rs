@@ -163,7 +163,7 @@ impl World {
             number: self.oracle.made,
             memory: Memory::Driver(vec![0; usize::try_from(got).unwrap_or(0)]),
         });
-        Ok(())
+        self.look_at_newest(number)
     }
 }
 

@@ -3,6 +3,10 @@
 //! A new operation is a variant of [`operation::Operation`], a line in `chance`, which says how likely it is, and a method of [`world::World`], which
 //! does it to the driver and to the [`oracle::Oracle`] and compares. [`compare`] looks at all that can be seen after every step.
 //! [`search`] makes histories and shortens those that fail.
+//!
+//! No test plays a driver with a mistake in it: the image that ships is the one under test. So whoever sharpens the model makes
+//! the mistake in the driver, sees it found, and takes it back. What only a rare history meets is looked at whenever it could be
+//! wrong instead: each piece as soon as it is made, what is secured or only read after every step.
 
 mod administration;
 mod bus;

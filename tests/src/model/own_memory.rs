@@ -259,7 +259,7 @@ impl World {
                 write: wish.own.access & 2 != 0,
             },
         });
-        Ok(())
+        self.look_at_newest(number)
     }
 
     /// Secures memory of the process's own.

@@ -11,7 +11,7 @@ use sanproxy_abi::{
 use zerocopy::IntoBytes;
 
 use super::{
-    operation::{Flaw, Malformation, Offset, Pick, Reach, Shortage, Target, Wish},
+    operation::{Flaw, Malformation, Offset, Pick, Reach, Shortage, Splash, Target, Wish},
     oracle::{
         BOUNDARY,
         accounts::Amount,
@@ -139,6 +139,39 @@ impl World {
             number: self.oracle.made,
             memory: Memory::Driver(vec![0; usize::try_from(wish.rounded()).unwrap_or(0)]),
         });
+        self.look_at_newest(number)
+    }
+
+    /// Looks at what has just been made: each piece is found from its first byte to its last, and several pieces are one memory to
+    /// a copy within.
+    pub fn look_at_newest(&mut self, number: usize) -> Agreement {
+        let place = self
+            .handles
+            .iter()
+            .position(|handle| handle.number == number);
+        let pick = place.and_then(|place| Pick::try_from(place).ok());
+        let (Some(pick), Some(own)) = (pick, self.oracle.registrations.last()) else {
+            return Ok(());
+        };
+        let (target, is_own) = (Target::Guess(own.handle), own.is_own());
+        let count = Pick::try_from(own.pieces.len()).unwrap_or(Pick::MAX);
+        for piece in 0..count.min(8) {
+            self.lookup(pick, target, piece, Offset::At(0))?;
+            self.lookup(pick, target, piece, Offset::BeforeEnd(1))?;
+        }
+        if count > 1 && !is_own {
+            let length = own_length(&self.oracle.registrations);
+            self.write_by_device(Splash {
+                registration: Pick::try_from(self.oracle.registrations.len() - 1).unwrap_or(0),
+                offset: 0,
+                length: u16::MAX,
+                seed: count,
+            })?;
+            for places in [[0, 100], [100, 0]] {
+                let offsets = places.map(Offset::At);
+                self.copy(pick, [target; 2], offsets, length - 100)?;
+            }
+        }
         Ok(())
     }
 
@@ -333,6 +366,11 @@ impl World {
         };
         self.agree("malformed", actual, Err(error))
     }
+}
+
+/// How long the newest registration is.
+fn own_length(all: &[Registration]) -> u64 {
+    all.last().map_or(0, Registration::length)
 }
 
 /// The request for a wish, with its flaw.
