@@ -671,12 +671,19 @@ fn interrupted(what: impl Fn(&Scene) -> Box<dyn FnOnce() + Send>) {
                 work();
                 let _ = tell.send(());
             });
-            use_copy(scene.provider.channel().file(), start);
+            // The file stays when its opener is gone: whoever still uses it is answered.
+            let keeper = scene.stage.host.create_process("keeper.exe");
+            let keeper = keeper.expect("a process");
+            let file = scene.provider.channel().file();
+            let kept = file.duplicate(&keeper).expect("a duplicate");
+            use_copy(file, start);
             let came = total() - before >= call;
             if came {
                 ended.recv().expect("it is done");
             }
             drop(scene.provider);
+            drop(kept);
+            keeper.exit().expect("the keeper ends");
             scene.process.exit().expect("the process ends");
             let report = scene.stage.finish().expect("the driver unloads");
             assert!(report.is_clean(), "call {call}: {report}");
