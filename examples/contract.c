@@ -343,6 +343,20 @@ static void administration(HANDLE device)
         /* end */
     }
     {
+        /* example: IOCTL_SANPROXY_ENUMERATE_PIECES */
+        SANPROXY_ENUMERATE_INPUT all = { .header = SANPROXY_HEADER_OF(SANPROXY_ENUMERATE_INPUT) };
+        SANPROXY_ENUMERATE_OUTPUT listed;
+        SANPROXY_ENUMERATE_PIECES_INPUT question = { .header = SANPROXY_HEADER_OF(SANPROXY_ENUMERATE_PIECES_INPUT) };
+        SANPROXY_QUERY_REGISTRATION_OUTPUT answer;
+
+        if (ask(device, IOCTL_SANPROXY_ENUMERATE, &all, sizeof all, &listed, sizeof listed) && listed.returned > 0) {
+            question.serial = listed.registrations[0].serial;
+            if (ask(device, IOCTL_SANPROXY_ENUMERATE_PIECES, &question, sizeof question, &answer, sizeof answer))
+                printf("%u pieces, the first at 0x%llx\n", answer.total, (unsigned long long)answer.pieces[0].device_address);
+        }
+        /* end */
+    }
+    {
         /* example: IOCTL_SANPROXY_SET_QUOTA */
         SANPROXY_SET_QUOTA_INPUT order = { .header = SANPROXY_HEADER_OF(SANPROXY_SET_QUOTA_INPUT) };
         SANPROXY_HEADER done;

@@ -921,6 +921,26 @@ SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_returned, offsetof(SANPROXY_
 SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_reserved, offsetof(SANPROXY_ENUMERATE_OUTPUT, reserved) == 28);
 SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_OUTPUT_registrations, offsetof(SANPROXY_ENUMERATE_OUTPUT, registrations) == 32);
 
+/* Asks for the pieces of a registration of any file. In the answer no piece has an address for a
+ * program.
+ */
+typedef struct SANPROXY_ENUMERATE_PIECES_INPUT {
+    /* Size and version of this struct. */
+    SANPROXY_HEADER header;
+    /* The number of the registration. */
+    uint64_t serial;
+    /* The first piece to be told, from 0 on. */
+    uint32_t first_piece;
+    /* Zero. */
+    uint32_t reserved;
+} SANPROXY_ENUMERATE_PIECES_INPUT;
+
+SANPROXY_ASSERT(size_of_SANPROXY_ENUMERATE_PIECES_INPUT, sizeof(SANPROXY_ENUMERATE_PIECES_INPUT) == 24);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_PIECES_INPUT_header, offsetof(SANPROXY_ENUMERATE_PIECES_INPUT, header) == 0);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_PIECES_INPUT_serial, offsetof(SANPROXY_ENUMERATE_PIECES_INPUT, serial) == 8);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_PIECES_INPUT_first_piece, offsetof(SANPROXY_ENUMERATE_PIECES_INPUT, first_piece) == 16);
+SANPROXY_ASSERT(offset_of_SANPROXY_ENUMERATE_PIECES_INPUT_reserved, offsetof(SANPROXY_ENUMERATE_PIECES_INPUT, reserved) == 20);
+
 /* Sets the quotas. What is registered already stays, even if it is more. */
 typedef struct SANPROXY_SET_QUOTA_INPUT {
     /* Size and version of this struct. */
@@ -1114,6 +1134,12 @@ SANPROXY_ASSERT(offset_of_SANPROXY_REGISTER_HOST_MEMORY_INPUT_reserved_end, offs
  */
 #define IOCTL_SANPROXY_SYNCHRONIZE 0x8A5AE04Cu
 
+/* Lists the pieces of a registration of any file. For administrators.
+ * Input: SANPROXY_ENUMERATE_PIECES_INPUT.
+ * Output: SANPROXY_QUERY_REGISTRATION_OUTPUT.
+ */
+#define IOCTL_SANPROXY_ENUMERATE_PIECES 0x8A5AE050u
+
 #if defined(CTL_CODE) && defined(METHOD_BUFFERED)
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_QUERY_INTERFACE, IOCTL_SANPROXY_QUERY_INTERFACE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x800, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
@@ -1155,6 +1181,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_REGISTER_HOST_MEMORY, IOCTL_SANPROXY_REGI
     (uint32_t)CTL_CODE(0x8A5Au, 0x812, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SYNCHRONIZE, IOCTL_SANPROXY_SYNCHRONIZE ==
     (uint32_t)CTL_CODE(0x8A5Au, 0x813, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
+SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_ENUMERATE_PIECES, IOCTL_SANPROXY_ENUMERATE_PIECES ==
+    (uint32_t)CTL_CODE(0x8A5Au, 0x814, METHOD_BUFFERED, FILE_READ_ACCESS | FILE_WRITE_ACCESS));
 #endif
 
 /* ---- How the driver answers ---- */
@@ -1243,6 +1271,7 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SYNCHRONIZE, IOCTL_SANPROXY_SYNCHRONIZE =
  *     No registration of this file holds the address, or no file has the endpoint.
  *     - No registration of this file holds the device address.
  *     - No other open file of this device has that endpoint.
+ *     - No registration has that number any more, or what has it is a secured range.
  * STATUS_CONNECTION_INVALID (0xC000023A)
  *     There is no connection with another file.
  *     - The file is not connected with another one.
@@ -1339,6 +1368,8 @@ SANPROXY_ASSERT(code_of_IOCTL_SANPROXY_SYNCHRONIZE, IOCTL_SANPROXY_SYNCHRONIZE =
 #define SANPROXY_FAILURE_UNKNOWN_SIDE 40u
 /* The adapter offers no way to synchronise memory that is not copied. */
 #define SANPROXY_FAILURE_NOT_SYNCHRONIZABLE 41u
+/* No registration has that number any more, or what has it is a secured range. */
+#define SANPROXY_FAILURE_UNKNOWN_SERIAL 42u
 
 /* ---- What an administrator can set ---- */
 

@@ -15,11 +15,14 @@ use std::{
 use nt_host::RegistryValue;
 use sanproxy_abi::{
     ControlCode, Error, Kind, RegisterFlags,
-    wire::{ByteCount, Count, EnumerateInput, EnumerateOutput, Header, Serial, SetQuotaInput},
+    wire::{
+        ByteCount, Count, EnumerateInput, EnumerateOutput, EnumeratePiecesInput, Header,
+        PieceIndex, QueryRegistrationOutput, Reserved, Serial, SetQuotaInput,
+    },
 };
-use sanproxy_provider::{Access, HostMemoryOptions, Quotas, RegisterOptions};
+use sanproxy_provider::{Access, HostMemoryOptions, Quotas, RegisterOptions, UserBufferOptions};
 use sanproxy_tests::{
-    scene::{Scene, scene, scene_of},
+    scene::{Scene, in_runs, scene, scene_of},
     stage::{Setting, accepted},
     wire::{ask, failures, good_register, register, statistics},
 };
@@ -347,6 +350,88 @@ fn enumeration_tells_owner_kind_length_and_pieces_of_every_file() {
     drop((buffer, contiguous, host));
     assert_eq!(scene.provider.enumerate().expect("an administrator"), []);
     drop(other);
+    scene.finish();
+}
+
+#[test]
+fn pieces_of_every_registration_are_told_to_administrators() {
+    let scene = scene_of(in_runs(64, 64 << 10));
+    let (process, other) = scene.stage.provider().expect("a second provider");
+    let start = process.allocate(8192).expect("memory") + 100;
+    let own = UserBufferOptions::new(start, 5000, Access::Read);
+    let theirs = [
+        other.register(&RegisterOptions::contiguous(8192)),
+        other.register_host_memory(&HostMemoryOptions::new(40 * (64 << 10), MIB)),
+        other.register_user_buffer(&own),
+    ];
+    let theirs = theirs.map(|memory| memory.expect("memory"));
+    let listed = scene.provider.enumerate().expect("an administrator");
+    for (one, memory) in listed.iter().zip(&theirs) {
+        let told = scene.provider.enumerate_pieces(one.serial);
+        let told = told.expect("an administrator");
+        let own = memory.pieces().iter();
+        let own: Vec<_> = own
+            .map(|piece| (piece.device_address, piece.length))
+            .collect();
+        let told: Vec<_> = told
+            .iter()
+            .map(|piece| (piece.device_address, piece.length))
+            .collect();
+        assert_eq!(told, own);
+    }
+    // The middle one has more pieces than fit into a reply.
+    assert!(listed[1].pieces > 32, "{listed:?}");
+    let refusal = |serial| {
+        let told = scene.provider.enumerate_pieces(serial);
+        told.expect_err("nothing to tell").status()
+    };
+    let unknown = Some(Error::UnknownSerial.status());
+    let last = listed[2].serial;
+    assert_eq!(refusal(0), unknown);
+    assert_eq!(refusal(last + 1), unknown);
+    assert_eq!(refusal(u64::MAX), unknown);
+    drop(theirs);
+    assert_eq!(refusal(last), unknown, "released");
+    let secured = scene.process.allocate(4096).expect("memory");
+    let secured = scene.provider.secure(secured, 4096, Access::Read);
+    let secured = secured.expect("secured");
+    let listed = scene.provider.enumerate().expect("an administrator");
+    assert_eq!(
+        refusal(listed[0].serial),
+        unknown,
+        "no memory of the device"
+    );
+    scene.process.set_administrator(false);
+    let denied = Some(Error::NotAdministrator.status());
+    assert_eq!(refusal(listed[0].serial), denied);
+    scene.process.set_administrator(true);
+    drop((secured, other));
+    scene.finish();
+}
+
+#[test]
+fn piece_beyond_the_last_is_out_of_range() {
+    let scene = scene();
+    let file = scene.provider.channel().file();
+    let memory = scene.provider.register(&RegisterOptions::contiguous(4096));
+    let memory = memory.expect("memory");
+    let serial = scene.provider.enumerate().expect("listed")[0].serial;
+    let told = |first| {
+        let input = EnumeratePiecesInput {
+            header: Header::of::<EnumeratePiecesInput>(),
+            serial: Serial(serial),
+            first_piece: PieceIndex(first),
+            reserved: Reserved(0),
+        };
+        ask::<_, QueryRegistrationOutput>(file, ControlCode::EnumeratePieces, &input)
+    };
+    let whole = told(0).expect("told");
+    assert_eq!((whole.total.0, whole.returned.0), (1, 1));
+    assert_eq!(whole.pieces[0].user_address.0, 0);
+    for first in [1, 2, u32::MAX] {
+        assert_eq!(told(first).err(), Some(Error::OutOfRange.status()));
+    }
+    drop(memory);
     scene.finish();
 }
 

@@ -234,6 +234,12 @@ fn administrators_see_and_set() -> Outcome {
     }
     // end
     assert_eq!(provider.enumerate()?.len(), 1);
+    // example: IOCTL_SANPROXY_ENUMERATE_PIECES
+    for one in provider.enumerate()? {
+        let pieces = provider.enumerate_pieces(one.serial)?;
+        println!("number {}: {} pieces", one.serial, pieces.len());
+    }
+    // end
     let offered = provider.capabilities()?;
     // example: IOCTL_SANPROXY_SET_QUOTA
     provider.set_quotas(&Quotas {

@@ -3,7 +3,6 @@
 //! Cites storport-map.md: S02, S09; san.md: R10, R16, R20, R35.
 
 use nt_host::{DmaConfig, RegistryValue};
-use nt_machine::{MachineConfig, NodeConfig};
 use sanproxy_abi::{
     ANY_NODE, AddressKind, CacheType, ControlCode, Error, Kind,
     wire::{
@@ -13,37 +12,12 @@ use sanproxy_abi::{
 };
 use sanproxy_provider::HostMemoryOptions;
 use sanproxy_tests::{
-    scene::{Scene, scene, scene_of},
+    scene::{Scene, in_runs, scene, scene_of},
     stage::Setting,
     wire::{ask, statistics},
 };
 
 const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-
-/// A machine whose memory above 4 GiB lies in `count` runs of `length` bytes each; there is no IOMMU to join them.
-fn in_runs(count: u64, length: u64) -> Setting {
-    let ranges = (0..count).map(|run| {
-        let start = GIB + run * 2 * length;
-        start..start + length
-    });
-    let node = NodeConfig {
-        ranges: ranges.collect(),
-        ..NodeConfig::default()
-    };
-    let machine = MachineConfig {
-        nodes: vec![node],
-        ..MachineConfig::default()
-    };
-    let dma = DmaConfig {
-        remapping: false,
-        ..DmaConfig::default()
-    };
-    Setting::default()
-        .machine(machine)
-        .dma(dma)
-        .parameter("ReserveBytes", RegistryValue::Dword(0))
-}
 
 #[test]
 fn host_memory_that_fits_in_one_range_is_one_range_on_rung_0() {

@@ -8,8 +8,11 @@ use core::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use sanproxy_abi::{Error, wire::EnumeratedRegistration};
-use sanproxy_registry::{Chunk, IntervalMap};
+use sanproxy_abi::{
+    Error,
+    wire::{EnumeratedRegistration, Handle},
+};
+use sanproxy_registry::{Chunk, HandleTable, IntervalMap};
 use wdm::{
     mutex::Mutex,
     pool::{Owned, Shared},
@@ -17,16 +20,22 @@ use wdm::{
     status::Status,
 };
 
+use crate::{file::handle_table, memory::Registration};
+
 /// What is told of a registration; its number is filled in when it is listed.
 pub(crate) type Listing = EnumeratedRegistration;
 
 /// A listing in the order of its number, which no two share.
 #[derive(Clone, Copy)]
-struct ByNumber(Listing);
+struct ByNumber {
+    listing: Listing,
+    /// Under which its registration is kept; none of a secured range.
+    registration: Option<Handle>,
+}
 
 impl Ord for ByNumber {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.serial.cmp(&other.0.serial)
+        self.listing.serial.cmp(&other.listing.serial)
     }
 }
 
@@ -38,70 +47,121 @@ impl PartialOrd for ByNumber {
 
 impl PartialEq for ByNumber {
     fn eq(&self, other: &Self) -> bool {
-        self.0.serial == other.0.serial
+        self.listing.serial == other.listing.serial
     }
 }
 
 impl Eq for ByNumber {}
 
+/// What is listed.
+struct Known {
+    by_number: Owned<IntervalMap<ByNumber>>,
+    registrations: Owned<HandleTable<Shared<Registration>>>,
+}
+
 /// The list.
 pub(crate) struct Listings {
     last: AtomicU64,
-    map: Mutex<Owned<IntervalMap<ByNumber>>>,
+    known: Mutex<Known>,
 }
 
 /// A registration that is in the list, until dropped.
 pub(crate) struct Listed {
-    listing: Listing,
+    entry: ByNumber,
     listings: Shared<Listings>,
 }
 
 impl Listings {
     /// An empty list.
     pub(super) fn new() -> Result<Self, Status> {
-        let map = Owned::new(IntervalMap::new(seed()?))?;
         Ok(Self {
             last: AtomicU64::new(0),
-            map: Mutex::new(map),
+            known: Mutex::new(Known {
+                by_number: Owned::new(IntervalMap::new(seed()?))?,
+                registrations: handle_table()?,
+            }),
         })
     }
 
     /// How many there are.
     pub(crate) fn len(&self) -> u64 {
-        u64::from(self.map.lock().len())
+        u64::from(self.known.lock().by_number.len())
     }
 
     /// The first registration with a number of at least `serial`.
     pub(crate) fn next_from(&self, serial: u64) -> Option<Listing> {
-        self.map
-            .lock()
-            .next_from(serial)
-            .map(|(_, listing)| listing.0)
+        let (_, entry) = self.known.lock().by_number.next_from(serial)?;
+        Some(entry.listing)
+    }
+
+    /// Looks at the registration with a number. It is not kept: its owner may be about to end, and then
+    /// nobody else may have it any more.
+    pub(crate) fn look_at<T>(
+        &self,
+        serial: u64,
+        look: impl FnOnce(&Registration) -> T,
+    ) -> Option<T> {
+        let known = self.known.lock();
+        let (number, entry) = known.by_number.next_from(serial)?;
+        let registration = known.registrations.get(entry.registration?)?;
+        (number == serial).then(|| look(registration))
+    }
+
+    /// Makes room for one more. Memory is asked for with no lock held.
+    fn grow(&self) -> Result<(), Error> {
+        loop {
+            let (numbers, registrations) = {
+                let known = self.known.lock();
+                (known.by_number.growth(1), known.registrations.growth())
+            };
+            if let Some(growth) = numbers {
+                let chunk = Chunk::allocate(growth)?;
+                let refused = self.known.lock().by_number.add(chunk);
+                drop(refused);
+            } else if let Some(growth) = registrations {
+                let chunk = Chunk::allocate(growth)?;
+                let refused = self.known.lock().registrations.add(chunk);
+                drop(refused);
+            } else {
+                return Ok(());
+            }
+        }
     }
 }
 
 impl Listed {
-    /// Puts a registration on the list.
-    pub(crate) fn new(listings: &Shared<Listings>, mut listing: Listing) -> Result<Self, Error> {
+    /// Puts a registration on the list, or a secured range.
+    pub(crate) fn new(
+        listings: &Shared<Listings>,
+        mut listing: Listing,
+        registration: Option<&Shared<Registration>>,
+    ) -> Result<Self, Error> {
         loop {
-            // Memory is asked for with no lock held.
-            let growth = listings.map.lock().growth(1);
-            if let Some(growth) = growth {
-                let chunk = Chunk::allocate(growth)?;
-                let refused = listings.map.lock().add(chunk);
-                drop(refused);
-            }
-            let mut map = listings.map.lock();
-            if map.growth(1).is_some() {
+            listings.grow()?;
+            let mut known = listings.known.lock();
+            // Another request may have taken the room that was made; then there is another try.
+            if known.by_number.growth(1).is_some() || known.registrations.growth().is_some() {
                 continue;
             }
             // Under the lock, so that the numbers appear in their order.
             let serial = listings.last.fetch_add(1, Relaxed).saturating_add(1);
             listing.serial.0 = serial;
-            map.insert(serial, 1, ByNumber(listing))
-                .map_err(|_| Error::NoMemory)?;
-            return Ok(Self {
+            let kept = registration.and_then(|registration| {
+                let place = known.registrations.reserve()?;
+                known.registrations.fulfil(place, registration.clone()).ok()
+            });
+            let entry = ByNumber {
                 listing,
+                registration: kept,
+            };
+            if known.by_number.insert(serial, 1, entry).is_err() {
+                let refused = kept.and_then(|kept| known.registrations.remove(kept));
+                drop(known);
+                drop(refused);
+                return Err(Error::NoMemory);
+            }
+            return Ok(Self {
+                entry,
                 listings: listings.clone(),
             });
         }
@@ -110,8 +170,14 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let number = self.listing.serial.0;
-        let mut map = self.listings.map.lock();
-        map.remove(number, ByNumber(self.listing));
+        let number = self.entry.listing.serial.0;
+        let registration = {
+            let mut known = self.listings.known.lock();
+            known.by_number.remove(number, self.entry);
+            let kept = self.entry.registration;
+            kept.and_then(|kept| known.registrations.remove(kept))
+        };
+        // Its owner has it still, and drops it next.
+        drop(registration);
     }
 }

@@ -4,11 +4,12 @@ use sanproxy_abi::{
     Error, QuotaRequest, REGISTRATIONS_PER_REPLY,
     wire::{
         ByteCount, Choice, Count, DeviceAddress, EnumerateOutput, EnumeratedRegistration, Flags,
-        Header, PieceIndex, ProcessId, Reserved, Serial,
+        Header, PieceIndex, ProcessId, QueryRegistrationOutput, Reserved, Serial,
     },
 };
 use wdm::caller;
 
+use super::pieces;
 use crate::file::File;
 
 const NOTHING: EnumeratedRegistration = EnumeratedRegistration {
@@ -55,6 +56,19 @@ pub(super) fn enumerate(file: &File, after: Serial) -> Result<EnumerateOutput, E
         reserved: Reserved(0),
         registrations,
     })
+}
+
+/// Some pieces of a registration of any file.
+pub(super) fn enumerate_pieces(
+    file: &File,
+    serial: Serial,
+    first: PieceIndex,
+) -> Result<QueryRegistrationOutput, Error> {
+    require_administrator()?;
+    let told = file.device().listings().look_at(serial.0, |registration| {
+        pieces::describe(registration, first.0, false)
+    });
+    told.ok_or(Error::UnknownSerial)?
 }
 
 /// Sets the quotas, if the device is started; it can be stopped meanwhile.

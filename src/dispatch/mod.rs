@@ -106,6 +106,9 @@ fn handle(file: &File, control: Control, request: Request, using: &Using) -> Com
         Request::Enumerate(after) => {
             reply(file, control, || administration::enumerate(file, after))
         }
+        Request::EnumeratePieces(serial, first) => reply(file, control, || {
+            administration::enumerate_pieces(file, serial, first)
+        }),
         Request::SetQuota(quotas) => set_quota(file, control, quotas),
         Request::Move(request) => reply(file, control, || transfer::copy(file, &request)),
         Request::Synchronize(request) => {

@@ -8,7 +8,7 @@ use sanproxy_abi::{
     },
 };
 
-use crate::file::File;
+use crate::{file::File, memory::Registration};
 
 const NOTHING: Piece = Piece {
     device_address: DeviceAddress(0),
@@ -22,8 +22,16 @@ pub(super) fn query(
     request: QueryRegistrationRequest,
 ) -> Result<QueryRegistrationOutput, Error> {
     let held = file.get(request.handle)?;
-    let registration = &held.registration;
-    let first = usize::try_from(request.first_piece).map_err(|_| Error::OutOfRange)?;
+    describe(&held.registration, request.first_piece, held.mapped)
+}
+
+/// Some pieces of a registration, from one of them on: with the addresses for its process if it is mapped.
+pub(super) fn describe(
+    registration: &Registration,
+    first_piece: u32,
+    mapped: bool,
+) -> Result<QueryRegistrationOutput, Error> {
+    let first = usize::try_from(first_piece).map_err(|_| Error::OutOfRange)?;
     if first >= registration.count() {
         return Err(Error::OutOfRange);
     }
@@ -33,7 +41,7 @@ pub(super) fn query(
         let Some(span) = registration.span(index) else {
             break;
         };
-        let user_address = if held.mapped { span.user_address } else { 0 };
+        let user_address = if mapped { span.user_address } else { 0 };
         *place = Piece {
             device_address: DeviceAddress(span.device_address),
             length: ByteCount(span.length),

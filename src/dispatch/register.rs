@@ -152,7 +152,7 @@ pub(super) fn register_user_buffer(
 }
 
 /// Puts a registration on the list of the device, and into crash dumps if that is wanted.
-fn attach(file: &File, registration: &Registration) -> Result<Attached, Error> {
+fn attach(file: &File, registration: &Shared<Registration>) -> Result<Attached, Error> {
     let first = registration.span(0);
     let listing = Listing {
         serial: Serial(0),
@@ -178,7 +178,7 @@ fn attach(file: &File, registration: &Registration) -> Result<Attached, Error> {
         }
     }
     Ok(Attached {
-        listed: Listed::new(file.device().listings(), listing)?,
+        listed: Listed::new(file.device().listings(), listing, Some(registration))?,
         marked,
     })
 }

@@ -41,7 +41,7 @@ pub(super) fn secure(file: &File, request: &SecureRequest) -> Result<SecureOutpu
     };
     let handle = file.insert_secured(Secured {
         range,
-        listed: Listed::new(file.device().listings(), listing)?,
+        listed: Listed::new(file.device().listings(), listing, None)?,
         debt,
         length,
     })?;

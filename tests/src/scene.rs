@@ -1,7 +1,7 @@
 //! A started device, a provider that has opened it, and the NIC: what most tests begin with.
 
-use nt_host::{Process, RegistryValue};
-use nt_machine::BusMaster;
+use nt_host::{DmaConfig, Process, RegistryValue};
+use nt_machine::{BusMaster, MachineConfig, NodeConfig};
 use sanproxy_provider::Provider;
 
 use crate::{
@@ -62,4 +62,29 @@ impl Scene {
         let report = self.stage.finish().expect("the driver unloads");
         assert!(report.is_clean(), "{report}");
     }
+}
+
+/// A machine whose memory above 4 GiB lies in `count` runs of `length` bytes each; there is no IOMMU to join them.
+#[must_use]
+pub fn in_runs(count: u64, length: u64) -> Setting {
+    let ranges = (0..count).map(|run| {
+        let start = (1 << 30) + run * 2 * length;
+        start..start + length
+    });
+    let node = NodeConfig {
+        ranges: ranges.collect(),
+        ..NodeConfig::default()
+    };
+    let machine = MachineConfig {
+        nodes: vec![node],
+        ..MachineConfig::default()
+    };
+    let dma = DmaConfig {
+        remapping: false,
+        ..DmaConfig::default()
+    };
+    Setting::default()
+        .machine(machine)
+        .dma(dma)
+        .parameter("ReserveBytes", RegistryValue::Dword(0))
 }

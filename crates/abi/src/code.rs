@@ -92,6 +92,8 @@ choice! {
         RegisterHostMemory = 0x8A5A_E048 as "IOCTL_SANPROXY_REGISTER_HOST_MEMORY",
         /// Brings a registration up to date, for the device or for the process.
         Synchronize = 0x8A5A_E04C as "IOCTL_SANPROXY_SYNCHRONIZE",
+        /// Lists the pieces of a registration of any file. For administrators.
+        EnumeratePieces = 0x8A5A_E050 as "IOCTL_SANPROXY_ENUMERATE_PIECES",
     }
 }
 
@@ -242,6 +244,12 @@ pub const CODES: &[Code] = &[
         0x813,
         wire::SynchronizeInput::LAYOUT,
         wire::Header::LAYOUT,
+    ),
+    buffered(
+        ControlCode::EnumeratePieces,
+        0x814,
+        wire::EnumeratePiecesInput::LAYOUT,
+        wire::QueryRegistrationOutput::LAYOUT,
     ),
 ];
 

@@ -120,6 +120,8 @@ errors! {
     UnknownSide = 40 as "SANPROXY_FAILURE_UNKNOWN_SIDE";
     /// The adapter offers no way to synchronise memory that is not copied.
     NotSynchronizable = 41 as "SANPROXY_FAILURE_NOT_SYNCHRONIZABLE";
+    /// No registration has that number any more, or what has it is a secured range.
+    UnknownSerial = 42 as "SANPROXY_FAILURE_UNKNOWN_SERIAL";
 }
 
 const _: () = {
@@ -165,7 +167,9 @@ impl Error {
             Self::Removed => Status::DELETE_PENDING,
             Self::WrongProcess | Self::NotAdministrator => Status::ACCESS_DENIED,
             Self::RegistryFailed => Status::REGISTRY_IO_FAILED,
-            Self::AddressNotFound | Self::UnknownEndpoint => Status::NOT_FOUND,
+            Self::AddressNotFound | Self::UnknownEndpoint | Self::UnknownSerial => {
+                Status::NOT_FOUND
+            }
             Self::FileClosed => Status::FILE_CLOSED,
             Self::UserRange => Status::ACCESS_VIOLATION,
             Self::OutOfReach => Status::CONFLICTING_ADDRESSES,

@@ -200,6 +200,8 @@ pub enum Request {
     MapStatusPage,
     /// Which registrations come after this one? Replied with [`wire::EnumerateOutput`].
     Enumerate(wire::Serial),
+    /// Replied with [`wire::QueryRegistrationOutput`].
+    EnumeratePieces(wire::Serial, wire::PieceIndex),
     /// Replied with [`Header`].
     SetQuota(QuotaRequest),
     /// Replied with [`wire::RegisterOutput`].
@@ -271,6 +273,11 @@ impl Request {
                 receive::<wire::EnumerateInput, wire::EnumerateOutput>(input, output_length)
                     .map(|input| Self::Enumerate(input.after))
             }
+            ControlCode::EnumeratePieces => receive::<
+                wire::EnumeratePiecesInput,
+                wire::QueryRegistrationOutput,
+            >(input, output_length)
+            .map(|input| Self::EnumeratePieces(input.serial, input.first_piece)),
             ControlCode::SetQuota => receive::<wire::SetQuotaInput, Header>(input, output_length)
                 .and_then(QuotaRequest::try_from)
                 .map(Self::SetQuota),

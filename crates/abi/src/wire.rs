@@ -13,8 +13,8 @@ mod message;
 mod process;
 
 pub use device::{
-    EnumerateInput, EnumerateOutput, EnumeratedRegistration, MapStatusPageOutput, ProcessId,
-    RegisterHostMemoryInput, Serial, SetQuotaInput, StatusPage,
+    EnumerateInput, EnumerateOutput, EnumeratePiecesInput, EnumeratedRegistration,
+    MapStatusPageOutput, ProcessId, RegisterHostMemoryInput, Serial, SetQuotaInput, StatusPage,
 };
 pub use exchange::{ConnectInput, ConnectOutput, EventsOutput, ExchangeInput};
 pub use message::Message;
@@ -368,8 +368,9 @@ pub const STRUCTS: &[Struct] = &[
     EnumerateInput::LAYOUT,
     EnumeratedRegistration::LAYOUT,
     EnumerateOutput::LAYOUT,
+    EnumeratePiecesInput::LAYOUT,
     SetQuotaInput::LAYOUT,
     RegisterHostMemoryInput::LAYOUT,
 ];
 
-const _: () = assert!(STRUCTS.len() == 30);
+const _: () = assert!(STRUCTS.len() == 31);

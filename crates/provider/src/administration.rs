@@ -1,15 +1,17 @@
 //! What administrators may see and set: all registrations of the device, and its quotas.
 
 use sanproxy_abi::wire::{
-    ByteCount, Count, EnumerateInput, EnumerateOutput, EnumeratedRegistration, Header, Serial,
+    ByteCount, Count, EnumerateInput, EnumerateOutput, EnumeratePiecesInput,
+    EnumeratedRegistration, Header, PieceIndex, QueryRegistrationOutput, Reserved, Serial,
     SetQuotaInput,
 };
 use sanproxy_abi::{
-    AddressKind, ControlCode, Kind, REGISTRATIONS_PER_REPLY, RegisterFlags, SECURED_RANGE,
+    AddressKind, ControlCode, Kind, PIECES_PER_REPLY, REGISTRATIONS_PER_REPLY, RegisterFlags,
+    SECURED_RANGE,
 };
 
 use crate::reply::{Check, ask};
-use crate::{Channel, Error};
+use crate::{Channel, Error, Piece};
 
 /// A registration of any file of the device, as an administrator sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +78,41 @@ pub(crate) fn enumerate(channel: &impl Channel) -> Result<Vec<ListedRegistration
         check.that(reply.last == after, "last", reply.last.0)?;
         if returned < REGISTRATIONS_PER_REPLY {
             return Ok(registrations);
+        }
+    }
+}
+
+/// Asks for pieces of a listed registration until there are no more.
+pub(crate) fn enumerate_pieces(channel: &impl Channel, serial: u64) -> Result<Vec<Piece>, Error> {
+    let check = Check(ControlCode::EnumeratePieces);
+    let mut pieces: Vec<Piece> = Vec::new();
+    loop {
+        let got = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+        let input = EnumeratePiecesInput {
+            header: Header::of::<EnumeratePiecesInput>(),
+            serial: Serial(serial),
+            first_piece: PieceIndex(got),
+            reserved: Reserved(0),
+        };
+        let reply: QueryRegistrationOutput = ask(channel, ControlCode::EnumeratePieces, &input)?;
+        let (total, returned) = (reply.total.0, reply.returned.0);
+        let left = total.checked_sub(got).filter(|left| *left > 0);
+        let left = check.some(left, "total", total)?;
+        let most = u32::try_from(PIECES_PER_REPLY).unwrap_or(u32::MAX);
+        check.that(returned == left.min(most), "returned", returned)?;
+        let returned = usize::try_from(returned).unwrap_or(usize::MAX);
+        for piece in reply.pieces.iter().take(returned) {
+            check.that(piece.length.0 > 0, "piece length", piece.length.0)?;
+            let user = piece.user_address.0;
+            check.that(user == 0, "piece user_address", user)?;
+            pieces.push(Piece {
+                device_address: piece.device_address.0,
+                length: piece.length.0,
+                user_address: None,
+            });
+        }
+        if pieces.len() == usize::try_from(total).unwrap_or(usize::MAX) {
+            return Ok(pieces);
         }
     }
 }

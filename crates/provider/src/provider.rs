@@ -10,7 +10,7 @@ use sanproxy_abi::{Access, ControlCode, PAGE_SIZE, Status};
 use crate::registration::check_range;
 use crate::reply::{Check, ask};
 use crate::{
-    Capabilities, Channel, Error, HostMemoryOptions, Interface, ListedRegistration, Quotas,
+    Capabilities, Channel, Error, HostMemoryOptions, Interface, ListedRegistration, Piece, Quotas,
     RegisterOptions, Registration, SecuredRange, Statistics, StatusPage, UserBufferOptions,
     UserBuffers,
 };
@@ -153,6 +153,17 @@ impl<C: Channel> Provider<C> {
     /// [`Error::Refused`], or an error that names what is wrong with the reply.
     pub fn enumerate(&self) -> Result<Vec<ListedRegistration>, Error> {
         crate::administration::enumerate(&self.channel)
+    }
+
+    /// The pieces of a registration that [`Provider::enumerate`] has listed, in order; where its process
+    /// finds them is not told. For administrators.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`], e.g. if it was released meanwhile, or is a secured range; or an error that
+    /// names what is wrong with the reply.
+    pub fn enumerate_pieces(&self, serial: u64) -> Result<Vec<Piece>, Error> {
+        crate::administration::enumerate_pieces(&self.channel, serial)
     }
 
     /// Sets the quotas, for now and after a restart of the device. For administrators.

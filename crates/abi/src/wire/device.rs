@@ -97,6 +97,21 @@ wire! {
 }
 
 wire! {
+    /// Asks for the pieces of a registration of any file. In the answer no piece has an address for a
+    /// program.
+    pub struct EnumeratePiecesInput as "SANPROXY_ENUMERATE_PIECES_INPUT", 24 bytes {
+        /// Size and version of this struct.
+        0: pub header: Header,
+        /// The number of the registration.
+        8: pub serial: Serial,
+        /// The first piece to be told, from 0 on.
+        16: pub first_piece: PieceIndex,
+        /// Zero.
+        20: pub reserved: Reserved,
+    }
+}
+
+wire! {
     /// Some registrations. One that lives from the first reply to the last is in exactly one.
     pub struct EnumerateOutput as "SANPROXY_ENUMERATE_OUTPUT", 800 bytes {
         /// Size and version of this struct.

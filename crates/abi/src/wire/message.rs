@@ -3,11 +3,12 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::{
-    CapabilitiesOutput, ConnectInput, ConnectOutput, EnumerateInput, EnumerateOutput, EventsOutput,
-    ExchangeInput, Header, InterfaceOutput, LookupInput, LookupOutput, MapStatusPageOutput,
-    MoveInput, QueryRegistrationInput, QueryRegistrationOutput, RegisterHostMemoryInput,
-    RegisterInput, RegisterOutput, RegisterUserBufferInput, ReleaseInput, Reserved, SecureInput,
-    SecureOutput, SetQuotaInput, StatisticsOutput, StatusPage, SynchronizeInput, UnsecureInput,
+    CapabilitiesOutput, ConnectInput, ConnectOutput, EnumerateInput, EnumerateOutput,
+    EnumeratePiecesInput, EventsOutput, ExchangeInput, Header, InterfaceOutput, LookupInput,
+    LookupOutput, MapStatusPageOutput, MoveInput, QueryRegistrationInput, QueryRegistrationOutput,
+    RegisterHostMemoryInput, RegisterInput, RegisterOutput, RegisterUserBufferInput, ReleaseInput,
+    Reserved, SecureInput, SecureOutput, SetQuotaInput, StatisticsOutput, StatusPage,
+    SynchronizeInput, UnsecureInput,
 };
 use crate::{Error, WIRE_VERSION};
 
@@ -106,6 +107,7 @@ message! {
     StatusPage { reserved }
     EnumerateInput {}
     EnumerateOutput { reserved }
+    EnumeratePiecesInput { reserved }
     SetQuotaInput {}
     RegisterHostMemoryInput { reserved, reserved_end }
 }

@@ -123,6 +123,15 @@ impl Driver {
             }
             Request::MapStatusPage => put(output, &map_status_page()),
             Request::Enumerate(after) => put(output, &self.enumerate(after)),
+            Request::EnumeratePieces(serial, first) => {
+                // It numbers registrations by their handles.
+                let told = self.query(Handle(serial.0), first.0);
+                let mut told = told.map_err(|_| Error::UnknownSerial)?;
+                for piece in &mut told.pieces {
+                    piece.user_address = UserAddress(0);
+                }
+                put(output, &told);
+            }
             Request::SetQuota(quotas) => {
                 *self.quotas.borrow_mut() = Some(quotas);
                 put(output, &header);
