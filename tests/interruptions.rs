@@ -110,11 +110,6 @@ fn process_may_die_at_any_point_of_its_own_request() {
     for call in (1..=calls_of_a_whole_run()).step_by(STEP) {
         let stage = Setting::default().started().expect("the device starts");
         let (process, provider) = stage.provider().expect("a provider");
-        // The file stays when its opener is gone: whoever still uses it is answered.
-        let keeper = stage.host.create_process("keeper.exe");
-        let keeper = keeper.expect("another process");
-        let kept = provider.channel().file().duplicate(&keeper);
-        let kept = kept.expect("a duplicate");
         let death = Interruption::at(&stage.host, call, move || {
             let _ = process.exit();
         });
@@ -128,8 +123,6 @@ fn process_may_die_at_any_point_of_its_own_request() {
         }
         drop(provider);
         death.wait();
-        drop(kept);
-        keeper.exit().expect("the keeper ends");
         let report = stage.finish().expect("the driver unloads");
         assert!(report.is_clean(), "call {call}: {report}");
     }

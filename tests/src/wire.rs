@@ -1,6 +1,6 @@
 //! Requests byte by byte, as a hostile program would send them.
 
-use nt_host::{File, IoResult, NtStatus};
+use nt_host::{File, HostError, IoResult, NtStatus};
 use sanproxy_abi::{
     ANY_NODE, ControlCode, Error, Kind, RegisterFlags, Status,
     wire::{
@@ -23,17 +23,21 @@ pub struct Reply {
     pub output: Vec<u8>,
 }
 
-/// Sends a control request.
+/// Sends a control request. A handle that is closed, perhaps with its process, is an answer of the system.
 ///
 /// # Panics
 ///
 /// If the driver does not survive it: a simulated system that has stopped answers nothing any more.
 #[must_use]
 pub fn control(file: &File, code: u32, input: &[u8], output: &mut [u8]) -> IoResult {
-    file.device_control(code, input, output)
-        .unwrap_or_else(|error| {
-            panic!("the driver did not survive control code {code:#x}: {error}")
-        })
+    match file.device_control(code, input, output) {
+        Ok(result) => result,
+        Err(HostError::Status(status)) => IoResult {
+            status,
+            information: 0,
+        },
+        Err(error) => panic!("the driver did not survive control code {code:#x}: {error}"),
+    }
 }
 
 /// Sends any bytes with any code.
