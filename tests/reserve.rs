@@ -162,6 +162,13 @@ fn page_of_the_reserve_has_no_next_owner_while_a_process_still_sees_it() {
         assert!(std::time::Instant::now() < limit, "it is never given back");
         thread::yield_now();
     }
+    // The threads let go of their handles when they end.
+    for file in [&file, &next_file] {
+        while Arc::strong_count(file) > 1 {
+            assert!(std::time::Instant::now() < limit, "a thread does not end");
+            thread::yield_now();
+        }
+    }
     drop((file, next_file));
     let report = stage.finish().expect("the driver unloads");
     assert!(report.is_clean(), "{report}");
