@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -667,8 +667,12 @@ fn interrupted(what: impl Fn(&Scene) -> Box<dyn FnOnce() + Send>) {
             let before = total();
             let work = what(&scene);
             let (tell, ended) = std::sync::mpsc::channel();
+            let over = Arc::new(Mutex::new(false));
+            let is_over = Arc::clone(&over);
             scene.stage.host.at_call(call, move || {
-                work();
+                if !*is_over.lock().expect("no panic") {
+                    work();
+                }
                 let _ = tell.send(());
             });
             // The file stays when its opener is gone: whoever still uses it is answered.
@@ -681,6 +685,8 @@ fn interrupted(what: impl Fn(&Scene) -> Box<dyn FnOnce() + Send>) {
             if came {
                 ended.recv().expect("it is done");
             }
+            // The PnP manager sends one request at a time: nothing is torn out while the device is removed below.
+            *over.lock().expect("no panic") = true;
             drop(scene.provider);
             drop(kept);
             keeper.exit().expect("the keeper ends");
