@@ -59,6 +59,21 @@ struct Known {
     registrations: Owned<HandleTable<Shared<Registration>>>,
 }
 
+impl Known {
+    /// What has a number, if anything does.
+    fn get(&self, serial: u64) -> Option<ByNumber> {
+        let (number, entry) = self.by_number.next_from(serial)?;
+        (number == serial).then_some(entry)
+    }
+
+    /// Takes out what has a number, and gives its registration.
+    fn remove(&mut self, serial: u64) -> Option<Shared<Registration>> {
+        let entry = self.get(serial)?;
+        self.by_number.remove(serial, entry);
+        self.registrations.remove(entry.registration?)
+    }
+}
+
 /// The list.
 pub(crate) struct Listings {
     last: AtomicU64,
@@ -67,7 +82,7 @@ pub(crate) struct Listings {
 
 /// A registration that is in the list, until dropped.
 pub(crate) struct Listed {
-    entry: ByNumber,
+    serial: u64,
     listings: Shared<Listings>,
 }
 
@@ -102,9 +117,11 @@ impl Listings {
         look: impl FnOnce(&Registration) -> T,
     ) -> Option<T> {
         let known = self.known.lock();
-        let (number, entry) = known.by_number.next_from(serial)?;
-        let registration = known.registrations.get(entry.registration?)?;
-        (number == serial).then(|| look(registration))
+        let kept = known.get(serial)?.registration?;
+        known
+            .registrations
+            .get(kept)
+            .map(|registration| look(registration))
     }
 
     /// Makes room for one more. Memory is asked for with no lock held.
@@ -161,7 +178,7 @@ impl Listed {
                 return Err(Error::NoMemory);
             }
             return Ok(Self {
-                entry,
+                serial,
                 listings: listings.clone(),
             });
         }
@@ -170,13 +187,7 @@ impl Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let number = self.entry.listing.serial.0;
-        let registration = {
-            let mut known = self.listings.known.lock();
-            known.by_number.remove(number, self.entry);
-            let kept = self.entry.registration;
-            kept.and_then(|kept| known.registrations.remove(kept))
-        };
+        let registration = self.listings.known.lock().remove(self.serial);
         // Its owner has it still, and drops it next.
         drop(registration);
     }
