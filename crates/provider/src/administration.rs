@@ -6,10 +6,10 @@ use sanproxy_abi::wire::{
     SetQuotaInput,
 };
 use sanproxy_abi::{
-    AddressKind, ControlCode, Kind, PIECES_PER_REPLY, REGISTRATIONS_PER_REPLY, RegisterFlags,
-    SECURED_RANGE,
+    AddressKind, ControlCode, Kind, REGISTRATIONS_PER_REPLY, RegisterFlags, SECURED_RANGE,
 };
 
+use crate::pieces;
 use crate::reply::{Check, ask};
 use crate::{Channel, Error, Piece};
 
@@ -85,36 +85,25 @@ pub(crate) fn enumerate(channel: &impl Channel) -> Result<Vec<ListedRegistration
 /// Asks for pieces of a listed registration until there are no more.
 pub(crate) fn enumerate_pieces(channel: &impl Channel, serial: u64) -> Result<Vec<Piece>, Error> {
     let check = Check(ControlCode::EnumeratePieces);
-    let mut pieces: Vec<Piece> = Vec::new();
-    loop {
-        let got = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
+    let ask_from = |first| {
         let input = EnumeratePiecesInput {
             header: Header::of::<EnumeratePiecesInput>(),
             serial: Serial(serial),
-            first_piece: PieceIndex(got),
+            first_piece: PieceIndex(first),
             reserved: Reserved(0),
         };
-        let reply: QueryRegistrationOutput = ask(channel, ControlCode::EnumeratePieces, &input)?;
-        let (total, returned) = (reply.total.0, reply.returned.0);
-        let left = total.checked_sub(got).filter(|left| *left > 0);
-        let left = check.some(left, "total", total)?;
-        let most = u32::try_from(PIECES_PER_REPLY).unwrap_or(u32::MAX);
-        check.that(returned == left.min(most), "returned", returned)?;
-        let returned = usize::try_from(returned).unwrap_or(usize::MAX);
-        for piece in reply.pieces.iter().take(returned) {
-            check.that(piece.length.0 > 0, "piece length", piece.length.0)?;
-            let user = piece.user_address.0;
-            check.that(user == 0, "piece user_address", user)?;
-            pieces.push(Piece {
-                device_address: piece.device_address.0,
-                length: piece.length.0,
-                user_address: None,
-            });
-        }
-        if pieces.len() == usize::try_from(total).unwrap_or(usize::MAX) {
-            return Ok(pieces);
-        }
-    }
+        ask::<_, QueryRegistrationOutput>(channel, ControlCode::EnumeratePieces, &input)
+    };
+    pieces::collect(check, u64::from(u32::MAX), ask_from, |piece| {
+        check.that(piece.length.0 > 0, "piece length", piece.length.0)?;
+        let user = piece.user_address.0;
+        check.that(user == 0, "piece user_address", user)?;
+        Ok(Piece {
+            device_address: piece.device_address.0,
+            length: piece.length.0,
+            user_address: None,
+        })
+    })
 }
 
 fn is_zero(registration: &EnumeratedRegistration) -> bool {

@@ -33,6 +33,7 @@ mod host_memory;
 mod mappings;
 mod messages;
 mod options;
+mod pieces;
 mod provider;
 mod registration;
 mod reply;

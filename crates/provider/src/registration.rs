@@ -10,11 +10,12 @@ use sanproxy_abi::wire::{
     ReleaseInput, Reserved,
 };
 use sanproxy_abi::{
-    ANY_NODE, AddressKind, CacheType, ControlCode, Kind, Method, PAGE_SIZE, PIECES_PER_REPLY,
-    RegisterFlags, RegisterRequest,
+    ANY_NODE, AddressKind, CacheType, ControlCode, Kind, Method, PAGE_SIZE, RegisterFlags,
+    RegisterRequest,
 };
 
 pub use self::user_buffer::UserBufferOptions;
+use crate::pieces;
 use crate::reply::{Check, ask};
 use crate::{Channel, Error, RegisterOptions};
 
@@ -216,36 +217,21 @@ impl<C: Channel> Registration<C> {
     /// Asks for all pieces, as many replies as it takes.
     fn ask_pieces(&self) -> Result<RegistrationReport, Error> {
         let check = Check(ControlCode::QueryRegistration);
-        let mut pieces: Vec<Piece> = Vec::new();
-        let mut total = None;
-        loop {
-            let got = u32::try_from(pieces.len()).unwrap_or(u32::MAX);
-            let reply = self.ask_some_pieces(got)?;
-            let all = *total.get_or_insert(reply.total.0);
-            check.that(reply.total.0 == all, "total", reply.total.0)?;
-            let most = self.most_pieces();
-            check.that(all >= 1 && u64::from(all) <= most, "total", all)?;
-            let returned = usize::try_from(reply.returned.0).unwrap_or(usize::MAX);
-            let left = usize::try_from(all.saturating_sub(got)).unwrap_or(usize::MAX);
-            let sound = returned == left.min(PIECES_PER_REPLY);
-            check.that(sound, "returned", reply.returned.0)?;
-            for piece in reply.pieces.iter().take(returned) {
-                let length = piece.length.0;
-                let whole = self.kind == Kind::UserBuffer || length.is_multiple_of(PAGE_SIZE);
-                check.that(length > 0 && whole, "piece length", length)?;
-                let user = piece.user_address.0;
-                let mapped = self.is_mapped();
-                check.that((user != 0) == mapped, "piece user_address", user)?;
-                pieces.push(Piece {
-                    device_address: piece.device_address.0,
-                    length,
-                    user_address: mapped.then_some(user),
-                });
-            }
-            if returned == left {
-                break;
-            }
-        }
+        let mapped = self.is_mapped();
+        let read = |piece: &sanproxy_abi::wire::Piece| {
+            let length = piece.length.0;
+            let whole = self.kind == Kind::UserBuffer || length.is_multiple_of(PAGE_SIZE);
+            check.that(length > 0 && whole, "piece length", length)?;
+            let user = piece.user_address.0;
+            check.that((user != 0) == mapped, "piece user_address", user)?;
+            Ok(Piece {
+                device_address: piece.device_address.0,
+                length,
+                user_address: mapped.then_some(user),
+            })
+        };
+        let ask_from = |first| self.ask_some_pieces(first);
+        let pieces = pieces::collect(check, self.most_pieces(), ask_from, read)?;
         let sum = pieces
             .iter()
             .try_fold(0_u64, |sum, piece| sum.checked_add(piece.length));
@@ -289,11 +275,6 @@ impl<C: Channel> Registration<C> {
         check.that(reply.kind.0 == self.kind.value(), "kind", reply.kind.0)?;
         check.that(reply.flags.0 == self.flags.bits(), "flags", reply.flags.0)?;
         check.that(reply.length.0 == self.length, "length", reply.length.0)?;
-        let returned = usize::try_from(reply.returned.0).unwrap_or(usize::MAX);
-        for piece in reply.pieces.iter().skip(returned) {
-            let rest = piece.device_address.0 | piece.length.0 | piece.user_address.0;
-            check.that(rest == 0, "pieces beyond the last", rest)?;
-        }
         Ok(reply)
     }
 
