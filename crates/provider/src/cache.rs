@@ -106,11 +106,37 @@ struct Entry<R: Registrar> {
     name: R::Name,
     secured: R::Secured,
     memory: Arc<R::Memory>,
+    /// The pages that are secured.
+    span: Span,
 }
+
+/// How many releases are remembered.
+const REMEMBERED: usize = 16;
 
 struct State<R: Registrar> {
     ranges: RangeCache<Entry<R>>,
     counters: CacheCounters,
+    /// What was released last, and not by an invalidation of the same pages. A free that found the pages
+    /// secured may come to ask only now.
+    released: [Option<Span>; REMEMBERED],
+    /// Where in it the next one goes.
+    next: usize,
+}
+
+impl<R: Registrar> State<R> {
+    fn remember(&mut self, span: Span) {
+        if let Some(place) = self.released.get_mut(self.next) {
+            *place = Some(span);
+        }
+        self.next = self.next.wrapping_add(1) % REMEMBERED;
+    }
+
+    /// Whether something there was released a moment ago; it is told once.
+    fn was_released(&mut self, span: Span) -> bool {
+        let overlapping = |place: &&mut Option<Span>| place.is_some_and(|its| its.overlaps(span));
+        let told = self.released.iter_mut().filter(overlapping);
+        told.map(Option::take).count() > 0
+    }
 }
 
 struct Inner<R: Registrar> {
@@ -139,6 +165,8 @@ impl<R: Registrar> RegistrationCache<R> {
             state: Mutex::new(State {
                 ranges: RangeCache::new(limits, seed),
                 counters: CacheCounters::default(),
+                released: [None; REMEMBERED],
+                next: 0,
             }),
             released: Condvar::new(),
         }))
@@ -201,7 +229,7 @@ impl<R: Registrar> RegistrationCache<R> {
             state.ranges.flush();
             some
         };
-        self.0.release_condemned();
+        self.0.release_condemned(None);
         self.0.sweep();
         some
     }
@@ -271,6 +299,7 @@ impl<R: Registrar> Inner<R> {
             name,
             secured,
             memory: Arc::clone(&memory),
+            span: span.pages(),
         };
         loop {
             self.grow();
@@ -310,25 +339,32 @@ impl<R: Registrar> Inner<R> {
 
     fn give_back(&self, key: CacheKey) {
         self.lock().ranges.release(key);
-        self.release_condemned();
+        self.release_condemned(None);
         self.sweep();
     }
 
-    /// Releases what is condemned, whoever has condemned it; whether the driver did all of it.
-    fn release_condemned(&self) -> bool {
+    /// Releases what is condemned, whoever has condemned it; whether the driver did all of it. What `asked`
+    /// overlaps is not remembered: who asks is told anyway.
+    fn release_condemned(&self, asked: Option<Span>) -> bool {
         let mut undone = true;
         loop {
             let next = {
                 let mut state = self.lock();
                 let next = state.ranges.next_condemned();
-                next.map(|(key, entry)| (key, entry.name, entry.secured))
+                next.map(|(key, entry)| (key, entry.name, entry.secured, entry.span))
             };
-            let Some((key, name, secured)) = next else {
+            let Some((key, name, secured, span)) = next else {
                 return undone;
             };
             undone &= self.registrar.release(name).is_ok();
             undone &= self.registrar.unsecure(secured).is_ok();
-            self.lock().ranges.retire(key);
+            {
+                let mut state = self.lock();
+                state.ranges.retire(key);
+                if !asked.is_some_and(|asked| asked.overlaps(span)) {
+                    state.remember(span);
+                }
+            }
             self.released.notify_all();
         }
     }
@@ -337,8 +373,13 @@ impl<R: Registrar> Inner<R> {
         let Some(span) = Span::new(start, length).map(Span::pages) else {
             return Invalidation::NotCached;
         };
-        let overlap = self.lock().ranges.invalidate(span);
-        let undone = self.release_condemned();
+        let overlap = {
+            let mut state = self.lock();
+            let mut overlap = state.ranges.invalidate(span);
+            overlap.any |= state.was_released(span);
+            overlap
+        };
+        let undone = self.release_condemned(Some(span));
         let mut state = self.lock();
         // Another thread may be at it; it asks only the driver, and so comes to an end.
         while state.ranges.is_releasing(span) {
@@ -360,7 +401,7 @@ impl<R: Registrar> Drop for Inner<R> {
     fn drop(&mut self) {
         // Nobody uses anything any more: each user keeps the cache.
         self.lock().ranges.flush();
-        self.release_condemned();
+        self.release_condemned(None);
     }
 }
 
